@@ -1,0 +1,257 @@
+/* For authors of backends: what a plug-in gives to libspeft. Users of the library never need this header.
+ *
+ * A plug-in exports one function, `speft_backend_main`, that returns a table. It is loaded on first use and never
+ * unloaded. No exception, no C++ type and no ownership of memory crosses the table. The core gives operations only
+ * what it has checked: shapes agree, indices are strictly increasing and inside, pointers are the device's own.
+ *
+ * One call at a time comes for a device, from any thread; devices run side by side. */
+#ifndef SPEFT_BACKEND_H
+#define SPEFT_BACKEND_H
+
+#include <stdint.h>
+
+#include "context.h"
+#include "status.h"
+
+SPEFT_BEGIN_DECLS
+
+/* Raised when anything below changes. A plug-in of another version is not used. */
+#define SPEFT_BACKEND_ABI_VERSION 1
+
+typedef struct speft_backend_device speft_backend_device;
+
+/* Filled in by a call that does not return SPEFT_OK; the core provides it, zeroed. */
+typedef struct speft_backend_failure {
+    int64_t native_code;
+    char message[512]; /* UTF-8, ends in 0 */
+} speft_backend_failure;
+
+typedef struct speft_backend_device_options {
+    uint32_t struct_size;
+    int32_t device;
+    int32_t threads; /* 0: choose */
+    void *stream;
+    const speft_parallel_for *parallel_for; /* NULL: the backend's own threads */
+} speft_backend_device_options;
+
+/* Element types of the host's tensors. */
+enum { SPEFT_SCALAR_FLOAT32 = 0, SPEFT_SCALAR_BFLOAT16 = 1, SPEFT_SCALAR_FLOAT16 = 2 };
+
+/* ---- the operations ----
+ * Each has an argument struct. "[n]" gives the length of an array; arrays are in device memory unless they are said
+ * to be on the host. Accumulators, scores and deltas are float32; arithmetic is float32 with one rounding an
+ * operation (no FMA) and denormals kept, except where a product is summed over tokens: there the order and the
+ * precision of the sum are free. Answers never depend on the number of threads. */
+
+enum {
+    SPEFT_OPERATION_ADD_VALUES = 0,
+    SPEFT_OPERATION_ADD_PRODUCT = 1,
+    SPEFT_OPERATION_SELECT_TOP = 2,
+    SPEFT_OPERATION_SELECT_RANDOM = 3,
+    SPEFT_OPERATION_SUM_SQUARES = 4,
+    SPEFT_OPERATION_SCALE = 5,
+    SPEFT_OPERATION_STEP_ADAMW = 6,
+    SPEFT_OPERATION_CAPTURE = 7,
+    SPEFT_OPERATION_COMPARE = 8,
+    SPEFT_OPERATION_MERGE = 9,
+    SPEFT_OPERATION_UNMERGE = 10,
+    SPEFT_OPERATION_COUNT = 11
+};
+
+/* sums[j] += scale · source[indices ? indices[j] : j] for j in [0, count): a dense gradient at a mask, or all of it,
+ * or values of the mask. (scale·source is rounded, then the sum.) */
+typedef struct speft_add_values {
+    float *sums;             /* [count] */
+    const void *source;      /* [count], or the whole parameter when there are indices */
+    const uint32_t *indices; /* [count], strictly increasing, or NULL */
+    uint64_t count;
+    int32_t source_type; /* SPEFT_SCALAR_… */
+    float scale;
+} speft_add_values;
+
+/* sums[j] += scale · Σ_t dy[t, r]·x[t, c], where the j-th scalar is (r, c) of the weight: flat index
+ * r·in + c (OUT_IN) or c·out + r (IN_OUT); j-th of the mask, or every scalar when `indices` is NULL. */
+typedef struct speft_add_product {
+    float *sums;             /* [count] */
+    const void *x;           /* [tokens, in] */
+    const void *dy;          /* [tokens, out] */
+    const uint32_t *indices; /* [count] or NULL: count = in·out */
+    uint64_t count;
+    uint64_t tokens;
+    uint64_t in;
+    uint64_t out;
+    int32_t x_type;
+    int32_t dy_type;
+    int32_t layout; /* SPEFT_LAYOUT_… */
+    float scale;
+} speft_add_product;
+
+/* `speft_score.formula`: a score is computed on the fly, never stored. g = sums/total_weight, rounded once. */
+enum {
+    SPEFT_SCORE_ABS_WEIGHT = 0,   /* |θ| */
+    SPEFT_SCORE_ABS_GRADIENT = 1, /* |g| */
+    SPEFT_SCORE_ABS_PRODUCT = 2,  /* |g·θ| */
+    SPEFT_SCORE_GIVEN = 3         /* sums as they are, signed */
+};
+
+typedef struct speft_score {
+    const void *weights; /* [count], NULL where the formula needs none */
+    const float *sums;   /* [count], likewise */
+    uint64_t count;
+    int32_t weights_type;
+    int32_t formula;
+    float total_weight;
+} speft_score;
+
+/* The k largest scores of all tensors together, by the rules in selection.h. */
+typedef struct speft_select_top {
+    const speft_score *scores; /* [tensors], on the host */
+    uint64_t tensors;
+    uint64_t k;
+    uint32_t *indices;              /* [k]: those of tensor 0 in rising order, then tensor 1, … */
+    uint64_t *counts;               /* [tensors], on the host: how many of each */
+    uint64_t *eligible;             /* on the host: how many scores are not NaN. Below k nothing else is written */
+    const speft_progress *progress; /* may be NULL; SPEFT_CANCELLED when it says so */
+} speft_select_top;
+
+/* A random mask of [0, size) from a key; core/base/random.h defines it. Exactly k without replacement when
+ * `threshold` is 0, else every index whose 64-bit draw is below `threshold`. */
+typedef struct speft_select_random {
+    uint64_t key;
+    uint64_t size;
+    uint64_t k; /* the capacity of `indices` */
+    uint64_t threshold;
+    uint32_t *indices; /* [k], rising; NULL to count only */
+    uint64_t *count;   /* on the host: how many */
+} speft_select_random;
+
+/* *sum = Σ values², in float64, over all arrays in order; the grouping of the sum must not depend on threads. */
+typedef struct speft_sum_squares {
+    const float *const *values; /* [arrays], on the host */
+    const uint64_t *counts;     /* [arrays], on the host */
+    uint64_t arrays;
+    double *sum; /* on the host */
+} speft_sum_squares;
+
+/* values[i] *= factor */
+typedef struct speft_scale {
+    float *const *values;   /* [arrays], on the host */
+    const uint64_t *counts; /* [arrays], on the host */
+    uint64_t arrays;
+    float factor;
+} speft_scale;
+
+/* The selected scalars of one parameter, where they lie. */
+typedef struct speft_segment {
+    const uint32_t *indices; /* [count], or NULL: all scalars, in order */
+    uint64_t count;
+    void *weights;   /* the whole parameter */
+    void *originals; /* [count], the weights' type: θ0 */
+    float *deltas;   /* [count]: δ; when `absolute`, the weight itself in float32 */
+    int32_t weights_type;
+    /* 1: a dense parameter, trained as float32 values instead of differences: wherever round(θ0+δ) is said below, it
+     * is round(δ), and decay pulls δ to 0 either way. */
+    int32_t absolute;
+} speft_segment;
+
+/* originals[j] = weights[i_j], and no arithmetic on the bits. */
+typedef struct speft_capture {
+    const speft_segment *segments; /* [count], on the host */
+    uint64_t count;
+} speft_capture;
+
+/* differing[s] = how many weights of segment s are not round(θ0+δ), bit for bit (any NaN equals any NaN). */
+typedef struct speft_compare {
+    const speft_segment *segments; /* [count], on the host */
+    uint64_t count;
+    uint64_t *differing; /* [count], on the host */
+} speft_compare;
+
+/* weights[i_j] = round(originals[j] + deltas[j]); a δ of 0 leaves the original bits. The sum is float32, rounded to
+ * the weights' type to nearest even. */
+typedef struct speft_merge_segments {
+    const speft_segment *segments; /* [count], on the host */
+    uint64_t count;
+} speft_merge_segments;
+
+/* weights[i_j] = originals[j] */
+typedef struct speft_unmerge_segments {
+    const speft_segment *segments; /* [count], on the host */
+    uint64_t count;
+} speft_unmerge_segments;
+
+/* One AdamW update, as optimizer.h defines it, then the weights. */
+typedef struct speft_adamw_segment {
+    speft_segment segment;
+    const float *gradient; /* [count] */
+    float *moment1;        /* [count] */
+    float *moment2;        /* [count] */
+    /* NULL: every weight has age `age`, this update included. Else [count]: each is raised by one first. */
+    uint32_t *ages;
+    uint32_t age;
+    int32_t decay_to_zero;
+    float learning_rate;
+    float decay;          /* lr·λ, rounded once */
+    float gradient_scale; /* g = gradient·gradient_scale */
+    float beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon;
+    /* Bias corrections by age: corrections1[a] = 1/(1−β1^a), corrections2[a] = 1/√(1−β2^a), for a in [1, corrections).
+     * Ages beyond the table take its last entry, where both have reached their limits in float32. In device memory;
+     * they depend on the betas alone, so that a captured step may change its learning rate. */
+    uint32_t corrections;
+    const float *corrections1; /* [corrections] */
+    const float *corrections2; /* [corrections] */
+} speft_adamw_segment;
+
+typedef struct speft_step_adamw {
+    const speft_adamw_segment *segments; /* [count], on the host */
+    uint64_t count;
+} speft_step_adamw;
+
+/* ---- the table ---- */
+
+/* One way to run an operation. `arguments` points to the operation's struct above. */
+typedef struct speft_backend_implementation {
+    const char *name; /* "reference", "avx512" */
+    /* NULL when it can run this case, else why not, in static storage. */
+    const char *(*refuse)(const speft_backend_device *device, const void *arguments);
+    speft_status (*run)(speft_backend_device *device, const void *arguments, speft_backend_failure *failure);
+} speft_backend_implementation;
+
+/* `direction` of a copy. */
+enum { SPEFT_COPY_TO_DEVICE = 0, SPEFT_COPY_TO_HOST = 1, SPEFT_COPY_WITHIN = 2 };
+
+typedef struct speft_backend_table {
+    uint32_t struct_size;
+    uint32_t abi_version;
+    const char *name;    /* "cpu" */
+    const char *version; /* the release it was built from */
+    int32_t device_type; /* SPEFT_DEVICE_… of tensors it works on */
+    int32_t reserved;
+
+    /* How good this backend is here: 0 cannot run (and `*reason` says why, in static storage), a CPU 1, a GPU more. */
+    int32_t (*score)(const char **reason);
+
+    speft_status (*create_device)(const speft_backend_device_options *options, speft_backend_device **device,
+                                  speft_backend_failure *failure);
+    void (*destroy_device)(speft_backend_device *device);
+    speft_status (*set_stream)(speft_backend_device *device, void *stream, speft_backend_failure *failure);
+    speft_status (*synchronize)(speft_backend_device *device, speft_backend_failure *failure);
+
+    /* Used unless the host brought an allocator. Aligned to 64 bytes; NULL when there is none. */
+    void *(*allocate)(speft_backend_device *device, uint64_t bytes);
+    void (*deallocate)(speft_backend_device *device, void *memory, uint64_t bytes);
+    /* The host's side of a copy is complete when it returns. */
+    speft_status (*copy)(speft_backend_device *device, void *target, const void *source, uint64_t bytes,
+                         int32_t direction, speft_backend_failure *failure);
+    speft_status (*zero)(speft_backend_device *device, void *memory, uint64_t bytes, speft_backend_failure *failure);
+
+    /* The implementations of an operation, fastest first, the reference last; NULL and 0 when there are none. */
+    const speft_backend_implementation *(*implementations)(int32_t operation, uint32_t *count);
+} speft_backend_table;
+
+/* The plug-in's entry point. Returns NULL when it does not speak `abi_version`. */
+typedef const speft_backend_table *(*speft_backend_main_function)(uint32_t abi_version);
+
+SPEFT_END_DECLS
+
+#endif

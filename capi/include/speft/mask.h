@@ -1,0 +1,29 @@
+/* What was selected and what was learned. All INVALID_STATE before the selection. */
+#ifndef SPEFT_MASK_H
+#define SPEFT_MASK_H
+
+#include <stdint.h>
+
+#include "adapter.h"
+#include "error.h"
+#include "export.h"
+#include "tensor.h"
+
+SPEFT_BEGIN_DECLS
+
+/* k of one parameter: the length of its mask, deltas and gradient. For a dense parameter all of its scalars. */
+SPEFT_API speft_status speft_get_selected_count(speft_adapter *adapter, int64_t parameter, int64_t *count,
+                                                speft_error **error);
+
+/* Writes the strictly increasing flat indices into `indices`, the caller's int64 [k] in host memory. */
+SPEFT_API speft_status speft_get_mask(speft_adapter *adapter, int64_t parameter, const speft_tensor *indices,
+                                      speft_error **error);
+
+/* Lends the deltas, float32 [k] in the mask's order, on the context's device, to be read; of a dense parameter the
+ * float32 values that it is trained as. `deltas->shape` points into the adapter. Valid until the next select, reselect or load, or the adapter's end. */
+SPEFT_API speft_status speft_get_deltas(speft_adapter *adapter, int64_t parameter, speft_tensor *deltas,
+                                        speft_error **error);
+
+SPEFT_END_DECLS
+
+#endif
