@@ -1,0 +1,66 @@
+// One device of one backend: its memory, and its operations by their argument structs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/backend/operation.h"
+#include "speft/backend.h"
+#include "speft/tensor.h"
+
+namespace speft {
+
+class Device {
+public:
+    // `allocator` may be NULL; it is copied.
+    Device(const speft_backend_table &table, const speft_backend_device_options &options,
+           const speft_allocator *allocator);
+    ~Device();
+    Device(const Device &) = delete;
+    Device &operator=(const Device &) = delete;
+
+    const speft_backend_table &table() const { return table_; }
+    // Whether tensors that lie on `device` can be used.
+    bool holds(speft_device device) const { return device.type == table_.device_type && device.id == ordinal_; }
+    speft_device location() const { return {table_.device_type, ordinal_}; }
+
+    void set_stream(void *stream);
+    void synchronize();
+
+    // Not initialized; throws OUT_OF_MEMORY.
+    void *allocate(std::uint64_t bytes);
+    void deallocate(void *memory, std::uint64_t bytes) noexcept;
+    void copy_to_device(void *target, const void *source, std::uint64_t bytes);
+    void copy_to_host(void *target, const void *source, std::uint64_t bytes);
+    void copy_within(void *target, const void *source, std::uint64_t bytes);
+    void zero(void *memory, std::uint64_t bytes);
+
+    // Runs the first implementation that accepts the case; UNSUPPORTED with each one's reason when none does.
+    template <class Arguments>
+    void run(const Arguments &arguments) {
+        static_assert(operation_of<Arguments> >= 0);
+        run(operation_of<Arguments>, &arguments);
+    }
+
+    // Which implementation ran an operation last (NULL: it has not run); to force one by name, or none with NULL.
+    const char *last_implementation(std::int32_t operation) const { return last_[operation]; }
+    void force_implementation(std::int32_t operation, const char *name);
+    // NULL past the last.
+    const char *implementation_name(std::int32_t operation, std::int32_t index) const;
+
+private:
+    void run(std::int32_t operation, const void *arguments);
+    void copy(void *target, const void *source, std::uint64_t bytes, std::int32_t direction);
+    void check(speft_status status, const speft_backend_failure &failure) const;
+
+    const speft_backend_table &table_;
+    std::int32_t ordinal_;
+    void *stream_;
+    bool has_allocator_ = false;
+    speft_allocator allocator_{};
+    speft_backend_device *device_ = nullptr;
+    const char *forced_[SPEFT_OPERATION_COUNT] = {};
+    const char *last_[SPEFT_OPERATION_COUNT] = {};
+};
+
+}  // namespace speft

@@ -1,0 +1,35 @@
+// The operations a backend may have: their names, and which argument struct belongs to which number. A new operation
+// is a struct and a number in speft/backend.h, and a line in each list here.
+#pragma once
+
+#include <cstdint>
+
+#include "speft/backend.h"
+
+namespace speft {
+
+// In the order of SPEFT_OPERATION_…
+inline constexpr const char *operation_names[] = {
+    "add_values", "add_product", "select_top", "select_random", "sum_squares", "scale",
+    "step_adamw", "capture",     "compare",    "merge",         "unmerge",
+};
+static_assert(sizeof operation_names / sizeof *operation_names == SPEFT_OPERATION_COUNT);
+
+template <class Arguments>
+inline constexpr std::int32_t operation_of = -1;
+template <> inline constexpr std::int32_t operation_of<speft_add_values> = SPEFT_OPERATION_ADD_VALUES;
+template <> inline constexpr std::int32_t operation_of<speft_add_product> = SPEFT_OPERATION_ADD_PRODUCT;
+template <> inline constexpr std::int32_t operation_of<speft_select_top> = SPEFT_OPERATION_SELECT_TOP;
+template <> inline constexpr std::int32_t operation_of<speft_select_random> = SPEFT_OPERATION_SELECT_RANDOM;
+template <> inline constexpr std::int32_t operation_of<speft_sum_squares> = SPEFT_OPERATION_SUM_SQUARES;
+template <> inline constexpr std::int32_t operation_of<speft_scale> = SPEFT_OPERATION_SCALE;
+template <> inline constexpr std::int32_t operation_of<speft_step_adamw> = SPEFT_OPERATION_STEP_ADAMW;
+template <> inline constexpr std::int32_t operation_of<speft_capture> = SPEFT_OPERATION_CAPTURE;
+template <> inline constexpr std::int32_t operation_of<speft_compare> = SPEFT_OPERATION_COMPARE;
+template <> inline constexpr std::int32_t operation_of<speft_merge_segments> = SPEFT_OPERATION_MERGE;
+template <> inline constexpr std::int32_t operation_of<speft_unmerge_segments> = SPEFT_OPERATION_UNMERGE;
+
+// The number of an operation by its name; throws INVALID_ARGUMENT with the names there are.
+std::int32_t find_operation(const char *name);
+
+}  // namespace speft
