@@ -1,0 +1,37 @@
+// One gradient contribution, checked against its parameter, and how it is added up.
+#pragma once
+
+#include <cstdint>
+
+#include "core/adapter/parameter.h"
+#include "core/backend/device.h"
+#include "speft/gradient.h"
+
+namespace speft {
+
+struct Gradient {
+    std::int32_t kind = 0;  // SPEFT_GRADIENT_…
+    double scale = 1;
+    std::int32_t layout = SPEFT_LAYOUT_OUT_IN;
+    TensorView dense;   // DENSE
+    TensorView x, dy;   // ACTIVATIONS
+    TensorView values;  // VALUES
+};
+
+// Where a contribution is added: all scalars of a parameter, or those of its mask.
+struct GradientTarget {
+    float *sums = nullptr;
+    const std::uint32_t *indices = nullptr;  // [count], or NULL: all
+    std::uint64_t count = 0;
+};
+
+// Shapes, types and device; throws INVALID_ARGUMENT naming the parameter and the tensor. `count` is k, for VALUES.
+void check_gradient(const Gradient &gradient, const Parameter &parameter, const Device &device, std::uint64_t count);
+
+// target += factor · gradient.scale · gradient. The gradient has been checked.
+void add_gradient(Device &device, const GradientTarget &target, const Gradient &gradient, double factor);
+
+// The element type of a host tensor; throws INVALID_ARGUMENT unless it is float32, bfloat16 or float16.
+ScalarType scalar_type_of(const TensorView &tensor, const std::string &what);
+
+}  // namespace speft

@@ -1,0 +1,51 @@
+#include "core/optimizer/adamw.h"
+
+namespace speft {
+
+BiasCorrections &AdamW::corrections_for(const Hyperparameters &hyperparameters) {
+    for (BiasCorrections &corrections : corrections_)
+        if (corrections.is_for(hyperparameters.beta1, hyperparameters.beta2)) return corrections;
+    return corrections_.emplace_back(hyperparameters.beta1, hyperparameters.beta2);
+}
+
+void AdamW::step(Device &device, const Masks &masks, const std::vector<Update> &updates, double gradient_scale) {
+    const bool per_weight = options_.age == SPEFT_AGE_PER_WEIGHT;
+    if (!moment1_) moment1_ = Buffer<float>::zeros(device, masks.trained);
+    if (!moment2_) moment2_ = Buffer<float>::zeros(device, masks.trained);
+    if (per_weight && !weight_ages_) weight_ages_ = Buffer<std::uint32_t>::zeros(device, masks.trained);
+
+    // All tables first: growing one moves it.
+    for (const Update &update : updates)
+        corrections_for(*update.hyperparameters).reach(device, ages_[update.parameter] + 1);
+
+    std::vector<speft_adamw_segment> segments;
+    for (const Update &update : updates) {
+        const Hyperparameters &chosen = *update.hyperparameters;
+        const BiasCorrections &corrections = corrections_for(chosen);
+        const std::uint64_t offset = masks.slots[update.parameter].offset;
+        speft_adamw_segment segment{};
+        segment.segment = update.segment;
+        segment.gradient = update.gradient;
+        segment.moment1 = moment1_.data() + offset;
+        segment.moment2 = moment2_.data() + offset;
+        segment.ages = per_weight ? weight_ages_.data() + offset : nullptr;
+        segment.age = ages_[update.parameter] + 1;
+        segment.decay_to_zero = chosen.decay == SPEFT_DECAY_TO_ZERO;
+        segment.learning_rate = static_cast<float>(chosen.learning_rate);
+        segment.decay = static_cast<float>(chosen.learning_rate * chosen.weight_decay);
+        segment.gradient_scale = static_cast<float>(gradient_scale);
+        segment.beta1 = static_cast<float>(chosen.beta1);
+        segment.one_minus_beta1 = static_cast<float>(1 - chosen.beta1);
+        segment.beta2 = static_cast<float>(chosen.beta2);
+        segment.one_minus_beta2 = static_cast<float>(1 - chosen.beta2);
+        segment.epsilon = static_cast<float>(chosen.epsilon);
+        segment.corrections = corrections.count();
+        segment.corrections1 = corrections.first();
+        segment.corrections2 = corrections.second();
+        segments.push_back(segment);
+    }
+    device.run(speft_step_adamw{segments.data(), segments.size()});
+    for (const Update &update : updates) ++ages_[update.parameter];
+}
+
+}  // namespace speft

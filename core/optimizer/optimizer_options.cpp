@@ -1,0 +1,48 @@
+#include "core/optimizer/optimizer_options.h"
+
+#include <cmath>
+
+#include "core/base/status.h"
+
+namespace speft {
+namespace {
+
+void check_not_negative(double value, const std::string &what) {
+    if (!(value >= 0) || !std::isfinite(value))
+        refuse(what + " must be finite and 0 or more; got " + std::to_string(value));
+}
+
+void check_beta(double value, const std::string &what) {
+    if (!(value >= 0 && value < 1)) refuse(what + " must be in [0, 1); got " + std::to_string(value));
+}
+
+}  // namespace
+
+void check_optimizer(const OptimizerOptions &options) {
+    if (options.kind < SPEFT_OPTIMIZER_ADAMW || options.kind > SPEFT_OPTIMIZER_ADAFACTOR)
+        refuse("optimizer options: kind must be one of SPEFT_OPTIMIZER_…; got " + std::to_string(options.kind));
+    if (options.kind != SPEFT_OPTIMIZER_ADAMW)
+        refuse_unsupported("optimizer options: this version has AdamW only; got kind " + std::to_string(options.kind));
+    if (options.age != SPEFT_AGE_COMMON && options.age != SPEFT_AGE_PER_WEIGHT)
+        refuse("optimizer options: age must be SPEFT_AGE_COMMON or SPEFT_AGE_PER_WEIGHT; got " +
+               std::to_string(options.age));
+    if (options.state != 0)
+        refuse_unsupported("optimizer options: this version keeps float32 moments only; got state " +
+                           std::to_string(options.state));
+}
+
+void check_hyperparameters(const Hyperparameters &hyperparameters, const std::string &what) {
+    if (hyperparameters.decay != SPEFT_DECAY_TO_ORIGINAL && hyperparameters.decay != SPEFT_DECAY_TO_ZERO)
+        refuse(what + ": decay must be SPEFT_DECAY_TO_ORIGINAL or SPEFT_DECAY_TO_ZERO; got " +
+               std::to_string(hyperparameters.decay));
+    check_not_negative(hyperparameters.learning_rate, what + ": learning_rate");
+    check_beta(hyperparameters.beta1, what + ": beta1");
+    check_beta(hyperparameters.beta2, what + ": beta2");
+    check_not_negative(hyperparameters.epsilon, what + ": epsilon");
+    check_not_negative(hyperparameters.weight_decay, what + ": weight_decay");
+    if (hyperparameters.momentum != 0)
+        refuse_unsupported(what + ": momentum belongs to SGD, which this version does not have; got " +
+                           std::to_string(hyperparameters.momentum));
+}
+
+}  // namespace speft

@@ -1,0 +1,32 @@
+// How deltas move, checked by value.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "speft/optimizer.h"
+
+namespace speft {
+
+struct OptimizerOptions {
+    std::int32_t kind = SPEFT_OPTIMIZER_ADAMW;
+    std::int32_t age = SPEFT_AGE_COMMON;
+    std::int32_t state = 0;
+};
+
+struct Hyperparameters {
+    std::int32_t decay = SPEFT_DECAY_TO_ORIGINAL;
+    double learning_rate = 1e-3;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double epsilon = 1e-8;
+    double weight_decay = 0;
+    double momentum = 0;
+};
+
+// Throw INVALID_ARGUMENT for values without a meaning, UNSUPPORTED for those that have none yet. `what` names the
+// struct.
+void check_optimizer(const OptimizerOptions &options);
+void check_hyperparameters(const Hyperparameters &hyperparameters, const std::string &what);
+
+}  // namespace speft

@@ -1,0 +1,28 @@
+// From scores, seeds or the user's own choice to masks.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "core/adapter/masks.h"
+#include "core/selection/observation.h"
+#include "core/selection/selection_options.h"
+
+namespace speft {
+
+// What a selection may draw on; a method takes what it needs.
+struct SelectionInput {
+    const std::vector<Parameter> &parameters;
+    const std::vector<void *> &weights;  // bound memory, one a parameter
+    const Observation &observation;
+    const std::vector<std::optional<std::vector<std::uint32_t>>> &given_masks;
+    const std::vector<Buffer<float>> &given_scores;
+};
+
+// Throws INVALID_STATE when something the method needs was not given, INVALID_ARGUMENT when the budget cannot be met,
+// CANCELLED. `progress` may be NULL.
+Masks choose_masks(Device &device, const SelectionOptions &options, const SelectionInput &input,
+                   const speft_progress *progress);
+
+}  // namespace speft
