@@ -1,0 +1,76 @@
+#include "speft/adapter.h"
+
+#include "capi/src/guard.h"
+#include "capi/src/handles.h"
+#include "capi/src/options.h"
+#include "capi/src/views.h"
+
+using namespace speft;
+
+speft_status speft_create_adapter(speft_context *context, const speft_adapter_options *options,
+                                  const speft_parameter *const *parameters, int64_t count, speft_adapter **adapter,
+                                  speft_error **error) {
+    return guard(error, [&] {
+        ContextCall call(context);
+        require(adapter, "adapter");
+        const AdapterOptions chosen = read_adapter_options(options);
+        *adapter = new speft_adapter{std::make_shared<Adapter>(call.context(), chosen.selection, chosen.optimizer,
+                                                               read_parameters(parameters, count))};
+    });
+}
+
+void speft_destroy_adapter(speft_adapter *adapter) { delete adapter; }
+
+speft_status speft_bind_weights(speft_adapter *adapter, int64_t parameter, const speft_weights *weights,
+                                speft_error **error) {
+    return guard(error, [&] {
+        AdapterCall call(adapter);
+        const std::size_t position = call.position(parameter);
+        if (!weights) {
+            call->bind(position, nullptr);
+            return;
+        }
+        const TensorView view = read_weights(weights);
+        call->bind(position, &view);
+    });
+}
+
+int64_t speft_count_parameters(const speft_adapter *adapter) {
+    return adapter ? static_cast<int64_t>(adapter->inner->parameters().size()) : 0;
+}
+
+speft_status speft_get_parameter(speft_adapter *adapter, int64_t parameter, speft_parameter *info,
+                                 speft_error **error) {
+    return guard(error, [&] {
+        AdapterCall call(adapter);
+        const Parameter &declared = call->parameters()[call.position(parameter)];
+        speft_parameter values{};
+        values.role = static_cast<int32_t>(declared.role);
+        values.name = declared.name.c_str();
+        values.shape = declared.shape.data();
+        values.ndim = static_cast<int32_t>(declared.shape.size());
+        values.dtype = dtype_of(declared.type);
+        values.part = SPEFT_PART_WHOLE;
+        values.group = declared.group;
+        write_struct(info, "info", values);
+    });
+}
+
+speft_status speft_get_adapter_state(speft_adapter *adapter, speft_adapter_state *state, speft_error **error) {
+    return guard(error, [&] {
+        AdapterCall call(adapter);
+        speft_adapter_state values{};
+        values.selected = call->selected();
+        values.merged = call->merged();
+        values.method = call->selection().method;
+        values.steps = call->steps();
+        values.observations = call->observations();
+        if (call->selected()) {
+            values.selected_scalars = static_cast<int64_t>(call->masks().selected);
+            values.trained_scalars = static_cast<int64_t>(call->masks().trained);
+        }
+        for (const Parameter &parameter : call->parameters())
+            if (parameter.role == Role::sparse) values.targeted_scalars += static_cast<int64_t>(parameter.size);
+        write_struct(state, "state", values);
+    });
+}

@@ -1,0 +1,60 @@
+#include "speft/basis.h"
+
+#include "capi/src/guard.h"
+#include "capi/src/handles.h"
+#include "capi/src/views.h"
+
+using namespace speft;
+
+namespace {
+
+[[noreturn]] void refuse_basis() { refuse_unsupported("a basis for gradients (SparseGrad) is not in this version"); }
+
+}  // namespace
+
+speft_status speft_create_basis(speft_context *context, int64_t rows, int64_t columns, speft_basis **basis,
+                                speft_error **error) {
+    return guard(error, [&] {
+        ContextCall call(context);
+        if (rows < 1 || columns < 1)
+            refuse("rows and columns must be 1 or more; got " + std::to_string(rows) + " and " +
+                   std::to_string(columns));
+        require(basis, "basis");
+        refuse_basis();
+    });
+}
+
+// No basis can exist yet, so there is nothing to release.
+void speft_destroy_basis(speft_basis *) {}
+
+speft_status speft_observe_basis(speft_basis *basis, const speft_gradient *gradient, speft_error **error) {
+    return guard(error, [&] {
+        require(basis, "basis");
+        read_gradient(gradient);
+        refuse_basis();
+    });
+}
+
+speft_status speft_fit_basis(speft_basis *basis, const speft_progress *, speft_error **error) {
+    return guard(error, [&] {
+        require(basis, "basis");
+        refuse_basis();
+    });
+}
+
+speft_status speft_get_basis(speft_basis *basis, speft_tensor *u, speft_tensor *v, speft_error **error) {
+    return guard(error, [&] {
+        require(basis, "basis");
+        require(u, "u");
+        require(v, "v");
+        refuse_basis();
+    });
+}
+
+speft_status speft_bind_basis(speft_adapter *adapter, int64_t parameter, speft_basis *, speft_error **error) {
+    return guard(error, [&] {
+        AdapterCall call(adapter);
+        call.position(parameter);
+        refuse_basis();
+    });
+}

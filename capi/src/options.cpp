@@ -1,0 +1,197 @@
+#include "capi/src/options.h"
+
+#include <string>
+
+#include "capi/src/structs.h"
+#include "core/base/status.h"
+
+using namespace speft;
+
+namespace speft {
+namespace {
+
+speft_selection_options default_selection() {
+    speft_selection_options options{};
+    options.method = SPEFT_SELECT_GRADIENT;
+    options.scope = SPEFT_SCOPE_GLOBAL;
+    options.random = SPEFT_RANDOM_EXACT;
+    return options;
+}
+
+speft_optimizer_options default_optimizer() {
+    speft_optimizer_options options{};
+    options.kind = SPEFT_OPTIMIZER_ADAMW;
+    options.age = SPEFT_AGE_COMMON;
+    return options;
+}
+
+speft_hyperparameters default_hyperparameters() {
+    const Hyperparameters defaults;
+    speft_hyperparameters options{};
+    options.decay = defaults.decay;
+    options.learning_rate = defaults.learning_rate;
+    options.beta1 = defaults.beta1;
+    options.beta2 = defaults.beta2;
+    options.epsilon = defaults.epsilon;
+    options.weight_decay = defaults.weight_decay;
+    options.momentum = defaults.momentum;
+    return options;
+}
+
+void refuse_moving_masks(const speft_schedule_options *options) {
+    if (!options) return;
+    speft_schedule_options given = read_struct(options, "schedule options");
+    if (given.schedule || given.total_steps || given.reselect_every || given.window || given.rate != 0 ||
+        given.candidates || given.drop || given.keep_moments)
+        refuse_unsupported("schedule options: masks that move are not in this version; leave every field at 0");
+}
+
+SelectionOptions read_selection(const speft_selection_options *options) {
+    const speft_selection_options given = read_struct(options, "selection options", default_selection());
+    refuse_moving_masks(given.schedule);
+    return {given.method, given.scope, given.random, given.density, given.budget, given.seed};
+}
+
+OptimizerOptions read_optimizer(const speft_optimizer_options *options) {
+    const speft_optimizer_options given = read_struct(options, "optimizer options", default_optimizer());
+    return {given.kind, given.age, given.state};
+}
+
+Hyperparameters read_hyperparameters(const speft_hyperparameters *hyperparameters, const std::string &name) {
+    const speft_hyperparameters given = read_struct(hyperparameters, name.c_str(), default_hyperparameters());
+    const Hyperparameters read{given.decay,   given.learning_rate, given.beta1,   given.beta2,
+                               given.epsilon, given.weight_decay,  given.momentum};
+    check_hyperparameters(read, name);
+    return read;
+}
+
+bool is_utf8(const std::string &text) {
+    for (std::size_t at = 0; at < text.size();) {
+        const auto lead = static_cast<unsigned char>(text[at]);
+        const int length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3
+                           : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+        if (length == 0 || at + static_cast<std::size_t>(length) > text.size()) return false;
+        for (int next = 1; next < length; ++next)
+            if ((static_cast<unsigned char>(text[at + static_cast<std::size_t>(next)]) & 0xc0) != 0x80) return false;
+        const auto second = length > 1 ? static_cast<unsigned char>(text[at + 1]) : 0;
+        // Overlong forms, surrogates, and beyond U+10FFFF.
+        if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
+            (lead == 0xf4 && second > 0x8f))
+            return false;
+        at += static_cast<std::size_t>(length);
+    }
+    return true;
+}
+
+Parameter read_parameter(const speft_parameter *parameter, std::int64_t position) {
+    const std::string what = "parameters[" + std::to_string(position) + "]";
+    const speft_parameter given = read_struct(parameter, what.c_str());
+    Parameter read;
+    read.name = require(given.name, (what + ".name").c_str());
+    if (read.name.empty()) refuse(what + ".name must not be empty");
+    if (!is_utf8(read.name)) refuse(what + ".name must be UTF-8");
+    const std::string named = "parameter '" + read.name + "': ";
+    if (given.role != SPEFT_ROLE_SPARSE && given.role != SPEFT_ROLE_DENSE)
+        refuse(named + "role must be SPEFT_ROLE_SPARSE or SPEFT_ROLE_DENSE; got " + std::to_string(given.role));
+    read.role = static_cast<Role>(given.role);
+    if (given.part < SPEFT_PART_WHOLE || given.part > SPEFT_PART_BLOCK)
+        refuse(named + "part must be one of SPEFT_PART_…; got " + std::to_string(given.part));
+    if (given.part != SPEFT_PART_WHOLE) refuse_unsupported(named + "sharded parameters are not in this version");
+    if (given.group < 0) refuse(named + "group must be 0 or more; got " + std::to_string(given.group));
+    read.group = given.group;
+
+    TensorView type;
+    type.dtype = given.dtype;
+    read.type = scalar_type_of(type, named + "dtype");
+    if (given.ndim < 0 || given.ndim > 64)
+        refuse(named + "ndim must be between 0 and 64; got " + std::to_string(given.ndim));
+    if (given.ndim > 0) require(given.shape, (what + ".shape").c_str());
+    read.shape.assign(given.shape, given.shape + given.ndim);
+    for (const std::int64_t extent : read.shape) {
+        if (extent < 0) refuse(named + "sizes must be 0 or more; got shape " + describe(read.shape));
+        if (__builtin_mul_overflow(read.size, static_cast<std::uint64_t>(extent), &read.size))
+            refuse(named + "shape " + describe(read.shape) + " has too many scalars");
+    }
+    if (read.size >= std::uint64_t{1} << 32)
+        refuse_unsupported(named + "this version takes fewer than 2^32 scalars a parameter; got shape " +
+                           describe(read.shape));
+    return read;
+}
+
+}  // namespace
+
+AdapterOptions read_adapter_options(const speft_adapter_options *options) {
+    AdapterOptions read;
+    if (!options) return read;
+    const speft_adapter_options given = read_struct(options, "adapter options");
+    if (given.delta_type != 0)
+        refuse_unsupported("adapter options: this version keeps float32 deltas only; got delta_type " +
+                           std::to_string(given.delta_type));
+    if (given.communicator && read_struct(given.communicator, "communicator").size > 1)
+        refuse_unsupported("adapter options: several processes are not in this version; got a communicator of size " +
+                           std::to_string(given.communicator->size));
+    if (given.selection) read.selection = read_selection(given.selection);
+    if (given.optimizer) read.optimizer = read_optimizer(given.optimizer);
+    return read;
+}
+
+std::vector<Parameter> read_parameters(const speft_parameter *const *parameters, std::int64_t count) {
+    if (count < 1) refuse("count must be 1 or more; got " + std::to_string(count));
+    require(parameters, "parameters");
+    std::vector<Parameter> read;
+    for (std::int64_t position = 0; position < count; ++position)
+        read.push_back(read_parameter(parameters[position], position));
+    return read;
+}
+
+StepOptions read_step_options(const speft_step_options *options) {
+    StepOptions read;
+    if (!options) return read;
+    const speft_step_options given = read_struct(options, "step options");
+    if (given.control) refuse_unsupported("step options: a control tensor is not in this version");
+    if (given.group_count < 0)
+        refuse("step options: group_count must be 0 or more; got " + std::to_string(given.group_count));
+    if (given.group_count > 0) require(given.groups, "step options: groups");
+    for (std::int32_t group = 0; group < given.group_count; ++group)
+        read.groups.push_back(
+            read_hyperparameters(given.groups[group], "step options: groups[" + std::to_string(group) + "]"));
+    if (given.gradient_scale != given.gradient_scale || given.gradient_scale - given.gradient_scale != 0)
+        refuse("step options: gradient_scale must be finite; got " + std::to_string(given.gradient_scale));
+    read.gradient_scale = given.gradient_scale == 0 ? 1 : given.gradient_scale;
+    read.keep_gradient = given.keep_gradient != 0;
+    read.allow_missing = given.allow_missing != 0;
+    return read;
+}
+
+const speft_progress *read_progress(const speft_progress *progress, speft_progress &copy) {
+    if (!progress) return nullptr;
+    copy = read_struct(progress, "progress");
+    require(reinterpret_cast<void *>(copy.report), "progress.report");
+    return &copy;
+}
+
+}  // namespace speft
+
+void speft_schedule_options_init(speft_schedule_options *options, uint32_t size) { init_struct(options, size, {}); }
+
+void speft_selection_options_init(speft_selection_options *options, uint32_t size) {
+    init_struct(options, size, default_selection());
+}
+
+void speft_optimizer_options_init(speft_optimizer_options *options, uint32_t size) {
+    init_struct(options, size, default_optimizer());
+}
+
+void speft_hyperparameters_init(speft_hyperparameters *hyperparameters, uint32_t size) {
+    init_struct(hyperparameters, size, default_hyperparameters());
+}
+
+void speft_adapter_options_init(speft_adapter_options *options, uint32_t size) { init_struct(options, size, {}); }
+
+void speft_parameter_init(speft_parameter *parameter, uint32_t size) {
+    speft_parameter defaults{};
+    defaults.dtype = dtype_of(ScalarType::float32);
+    init_struct(parameter, size, defaults);
+}
+
+void speft_step_options_init(speft_step_options *options, uint32_t size) { init_struct(options, size, {}); }

@@ -1,0 +1,27 @@
+// From the caller's option structs to the core's, nested ones included.
+#pragma once
+
+#include <vector>
+
+#include "core/adapter/adapter.h"
+#include "core/optimizer/optimizer_options.h"
+#include "core/selection/selection_options.h"
+#include "speft/adapter.h"
+#include "speft/optimizer.h"
+#include "speft/selection.h"
+#include "speft/training.h"
+
+namespace speft {
+
+struct AdapterOptions {
+    SelectionOptions selection;
+    OptimizerOptions optimizer;
+};
+
+AdapterOptions read_adapter_options(const speft_adapter_options *options);
+std::vector<Parameter> read_parameters(const speft_parameter *const *parameters, std::int64_t count);
+StepOptions read_step_options(const speft_step_options *options);
+// NULL stays NULL; otherwise `copy` holds it.
+const speft_progress *read_progress(const speft_progress *progress, speft_progress &copy);
+
+}  // namespace speft

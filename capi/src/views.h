@@ -1,0 +1,27 @@
+// From the caller's views to checked ones.
+#pragma once
+
+#include "core/adapter/gradient.h"
+#include "core/adapter/masks.h"
+#include "core/base/tensor_view.h"
+#include "speft/gradient.h"
+#include "speft/tensor.h"
+#include "speft/weights.h"
+
+namespace speft {
+
+// Refuses NULL, bad shapes, strides other than row-major contiguous, and no memory; names it `name`.
+TensorView read_tensor(const speft_tensor *tensor, const char *name);
+
+// Dense weights; quantized ones are UNSUPPORTED.
+TensorView read_weights(const speft_weights *weights);
+
+// int64 in host memory.
+TensorView read_host_indices(const speft_tensor *indices);
+
+// A view on the adapter's own float32 memory, [count]; its shape is the slot's.
+speft_tensor lend(float *values, const Masks::Slot &slot, speft_device device);
+
+Gradient read_gradient(const speft_gradient *gradient);
+
+}  // namespace speft
