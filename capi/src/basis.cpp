@@ -12,13 +12,16 @@ namespace {
 
 }  // namespace
 
-speft_status speft_create_basis(speft_context *context, int64_t rows, int64_t columns, speft_basis **basis,
+void speft_basis_options_init(speft_basis_options *options, uint32_t size) { init_struct(options, size, {}); }
+
+speft_status speft_create_basis(speft_context *context, const speft_basis_options *options, speft_basis **basis,
                                 speft_error **error) {
     return guard(error, [&] {
         ContextCall call(context);
-        if (rows < 1 || columns < 1)
-            refuse("rows and columns must be 1 or more; got " + std::to_string(rows) + " and " +
-                   std::to_string(columns));
+        const speft_basis_options given = read_struct(options, "basis options");
+        if (given.rows < 1 || given.columns < 1)
+            refuse("basis options: rows and columns must be 1 or more; got " + std::to_string(given.rows) + " and " +
+                   std::to_string(given.columns));
         require(basis, "basis");
         refuse_basis();
     });

@@ -23,6 +23,10 @@ speft_status speft_finish_observation(speft_adapter *adapter, double weight, spe
     return guard(error, [&] { AdapterCall(adapter)->finish_observation(weight); });
 }
 
+speft_status speft_clear_observations(speft_adapter *adapter, speft_error **error) {
+    return guard(error, [&] { AdapterCall(adapter)->clear_observations(); });
+}
+
 speft_status speft_set_mask(speft_adapter *adapter, int64_t parameter, const speft_tensor *indices,
                             speft_error **error) {
     return guard(error, [&] {

@@ -26,13 +26,19 @@ speft_status speft_save_adapter(speft_adapter *adapter, const speft_save_options
     });
 }
 
-speft_status speft_load_adapter(speft_context *context, const char *path, speft_adapter **adapter,
-                                speft_error **error) {
+void speft_load_options_init(speft_load_options *options, uint32_t size) { init_struct(options, size, {}); }
+
+speft_status speft_load_adapter(speft_context *context, const speft_load_options *options, const char *path,
+                                speft_adapter **adapter, speft_error **error) {
     return guard(error, [&] {
         ContextCall call(context);
         require(path, "path");
         require(adapter, "adapter");
-        *adapter = new speft_adapter{std::make_shared<Adapter>(call.context(), read_adapter_file(path))};
+        speft_load_options given{};
+        if (options) given = read_struct(options, "load options");
+        speft_progress copy;
+        const AdapterRecord record = read_adapter_file(path, read_progress(given.progress, copy));
+        *adapter = new speft_adapter{std::make_shared<Adapter>(call.context(), record)};
     });
 }
 
@@ -45,8 +51,8 @@ speft_status speft_save_checkpoint(speft_adapter *adapter, const speft_save_opti
     });
 }
 
-speft_status speft_load_checkpoint(speft_context *context, const char *path, speft_adapter **adapter,
-                                   speft_error **error) {
+speft_status speft_load_checkpoint(speft_context *context, const speft_load_options *, const char *path,
+                                   speft_adapter **adapter, speft_error **error) {
     return guard(error, [&] {
         ContextCall call(context);
         require(path, "path");

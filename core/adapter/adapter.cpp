@@ -157,6 +157,12 @@ void Adapter::finish_observation(double weight) {
     ++observations_;
 }
 
+void Adapter::clear_observations() {
+    require_unselected("an observation");
+    observation_.emplace(parameters_.size(), needs_gradients(selection_.method));
+    observations_ = 0;
+}
+
 void Adapter::set_mask(std::size_t parameter, std::span<const std::int64_t> indices) {
     require_unselected("a mask");
     const Parameter &declared = parameters_[parameter];

@@ -51,6 +51,7 @@ public:
     void begin_observation(double weight);
     void observe(std::size_t parameter, const Gradient &gradient);
     void finish_observation(double weight);
+    void clear_observations();
     void set_mask(std::size_t parameter, std::span<const std::int64_t> indices);
     void set_scores(std::size_t parameter, const TensorView &scores);
     void select(const speft_progress *progress);

@@ -6,28 +6,28 @@
 namespace speft {
 namespace {
 
-speft_backend_device_options device_options(const ContextOptions &options) {
+speft_backend_device_options device_options(const ContextOptions &options, const HostCallbacks &callbacks) {
     if (options.threads < 0)
         refuse("context options: threads must be 0 (choose) or more; got " + std::to_string(options.threads));
     if (options.device < 0)
         refuse("context options: device must be 0 or more; got " + std::to_string(options.device));
     return {sizeof(speft_backend_device_options), options.device, options.threads, options.stream,
-            options.parallel_for};
+            callbacks.parallel_for()};
 }
 
 }  // namespace
 
 Context::Context(const ContextOptions &options)
-    : device_(choose_backend(options.backend, options.backend_path), device_options(options), options.allocator) {
-    if (options.logger) {
-        has_logger_ = true;
-        logger_ = *options.logger;
-    }
+    : callbacks_(options.allocator, options.logger, options.parallel_for),
+      device_(choose_backend(options.backend, options.backend_path), device_options(options, callbacks_),
+              callbacks_.allocator()) {
     log(SPEFT_LOG_INFO, std::string("backend ") + device_.table().name + " " + device_.table().version);
+    callbacks_.own();
 }
 
 void Context::log(std::int32_t level, const std::string &message) const {
-    if (has_logger_ && level >= logger_.level) logger_.log(logger_.user, level, message.c_str());
+    const speft_logger *logger = callbacks_.logger();
+    if (logger && level >= logger->level) logger->log(logger->user, level, message.c_str());
 }
 
 Turn::Turn(Context &context) : context_(context) {

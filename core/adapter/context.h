@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/adapter/host_callbacks.h"
 #include "core/backend/device.h"
 #include "speft/context.h"
 
@@ -31,8 +32,7 @@ public:
 private:
     friend class Turn;
 
-    bool has_logger_ = false;
-    speft_logger logger_{};
+    HostCallbacks callbacks_;  // outlives the device, which calls them
     std::atomic<bool> busy_{false};
     Device device_;
 };

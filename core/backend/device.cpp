@@ -11,11 +11,7 @@ constexpr std::uint64_t alignment = 64;
 
 Device::Device(const speft_backend_table &table, const speft_backend_device_options &options,
                const speft_allocator *allocator)
-    : table_(table), ordinal_(options.device), stream_(options.stream) {
-    if (allocator) {
-        has_allocator_ = true;
-        allocator_ = *allocator;
-    }
+    : table_(table), ordinal_(options.device), stream_(options.stream), allocator_(allocator) {
     speft_backend_failure failure{};
     check(table_.create_device(&options, &device_, &failure), failure);
 }
@@ -35,8 +31,8 @@ void Device::synchronize() {
 
 void *Device::allocate(std::uint64_t bytes) {
     if (bytes == 0) return nullptr;
-    void *memory = has_allocator_ ? allocator_.allocate(allocator_.user, bytes, alignment, stream_)
-                                  : table_.allocate(device_, bytes);
+    void *memory = allocator_ ? allocator_->allocate(allocator_->user, bytes, alignment, stream_)
+                              : table_.allocate(device_, bytes);
     if (!memory)
         throw Failure(SPEFT_OUT_OF_MEMORY, "cannot allocate " + std::to_string(bytes) + " bytes", table_.name);
     return memory;
@@ -44,8 +40,8 @@ void *Device::allocate(std::uint64_t bytes) {
 
 void Device::deallocate(void *memory, std::uint64_t bytes) noexcept {
     if (!memory) return;
-    if (has_allocator_)
-        allocator_.deallocate(allocator_.user, memory, bytes, stream_);
+    if (allocator_)
+        allocator_->deallocate(allocator_->user, memory, bytes, stream_);
     else
         table_.deallocate(device_, memory, bytes);
 }

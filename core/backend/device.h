@@ -12,7 +12,7 @@ namespace speft {
 
 class Device {
 public:
-    // `allocator` may be NULL; it is copied.
+    // `allocator` may be NULL; it must outlive the device.
     Device(const speft_backend_table &table, const speft_backend_device_options &options,
            const speft_allocator *allocator);
     ~Device();
@@ -56,8 +56,7 @@ private:
     const speft_backend_table &table_;
     std::int32_t ordinal_;
     void *stream_;
-    bool has_allocator_ = false;
-    speft_allocator allocator_{};
+    const speft_allocator *allocator_;
     speft_backend_device *device_ = nullptr;
     const char *forced_[SPEFT_OPERATION_COUNT] = {};
     const char *last_[SPEFT_OPERATION_COUNT] = {};

@@ -47,7 +47,7 @@ enum {
     SPEFT_PART_WHOLE = 0,
     /* Scalars [offset[0], offset[0] + extent[0]) of the flattened parameter (FSDP). */
     SPEFT_PART_RANGE = 1,
-    /* Rows [offset[0], …) and columns [offset[1], …) of a matrix (tensor parallelism). */
+    /* [offset[i], offset[i] + extent[i]) along each axis i (tensor parallelism). */
     SPEFT_PART_BLOCK = 2
 };
 
@@ -62,10 +62,11 @@ typedef struct speft_parameter {
     /* float32, bfloat16 or float16. */
     speft_dtype dtype;
     int32_t part;
-    int64_t offset[2];
-    int64_t extent[2];
     /* Which of the hyperparameters of a step apply to it: 0 for all, unless the host has groups. */
     int32_t group;
+    /* Of the part: [1] for a range, [ndim] for a block; NULL for the whole. */
+    const int64_t *offset;
+    const int64_t *extent;
 } speft_parameter;
 
 typedef struct speft_adapter_options {
@@ -75,7 +76,7 @@ typedef struct speft_adapter_options {
     /* NULL for the defaults of selection.h and optimizer.h. Copied. */
     const struct speft_selection_options *selection;
     const struct speft_optimizer_options *optimizer;
-    /* NULL when there is one process. */
+    /* NULL when there is one process. Copied. */
     const speft_communicator *communicator;
 } speft_adapter_options;
 
@@ -101,10 +102,13 @@ SPEFT_API speft_status speft_create_adapter(speft_context *context, const speft_
 /* Takes NULL. The weights stay as they are, merged or not. */
 SPEFT_API void speft_destroy_adapter(speft_adapter *adapter);
 
-/* Lends the memory of one parameter until it is bound again, unbound with NULL, or the adapter is gone. It may be
- * bound to other memory before any call: the contents must have moved with it. Nothing is read or written here.
- * Shape, type and device must be the parameter's and the context's; INVALID_STATE when another adapter is merged into
- * overlapping memory and this one is merged too. */
+/* Lends the memory of one parameter until it is bound again, unbound with NULL, or the adapter is gone; the structs
+ * are copied. Nothing is read or written here: only select, step, merge and unmerge touch the memory, between their
+ * call and their return. It may be bound to other memory before any call, if the contents have moved with it. Shape,
+ * type and device must be the parameter's and the context's.
+ * While the adapter is merged its memory is claimed, and a binding that overlaps a claim is INVALID_STATE: another
+ * adapter's, or another parameter's of this one. Where several parameters have moved, perhaps into each other's old
+ * places, unbind all of them first: NULL gives the claim back. */
 SPEFT_API speft_status speft_bind_weights(speft_adapter *adapter, int64_t parameter, const speft_weights *weights,
                                           speft_error **error);
 

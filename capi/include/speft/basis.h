@@ -17,9 +17,18 @@ SPEFT_BEGIN_DECLS
 
 typedef struct speft_basis speft_basis;
 
+typedef struct speft_basis_options {
+    uint32_t struct_size;
+    int32_t reserved;
+    int64_t rows;
+    int64_t columns;
+} speft_basis_options;
+
+SPEFT_API void speft_basis_options_init(speft_basis_options *options, uint32_t size);
+
 /* For matrices of `rows` × `columns`; accumulates Σ dW dWᵀ and Σ dWᵀ dW as gradients are observed. */
-SPEFT_API speft_status speft_create_basis(speft_context *context, int64_t rows, int64_t columns, speft_basis **basis,
-                                          speft_error **error);
+SPEFT_API speft_status speft_create_basis(speft_context *context, const speft_basis_options *options,
+                                          speft_basis **basis, speft_error **error);
 
 /* Takes NULL. */
 SPEFT_API void speft_destroy_basis(speft_basis *basis);

@@ -19,6 +19,8 @@ typedef struct speft_communicator {
     /* `all` is [size, …]: the parts of all ranks in order. */
     int32_t (*all_gather)(void *user, const speft_tensor *part, speft_tensor *all, void *stream);
     int32_t (*broadcast)(void *user, speft_tensor *values, int32_t root, void *stream);
+    /* Called once, from any thread, when none of the others will be called again; may be NULL. */
+    void (*release)(void *user);
 } speft_communicator;
 
 #endif

@@ -2,7 +2,9 @@
  *
  * Threads: a context and its adapters are one thing. Calls on them may come from any thread, one at a time; a call
  * that meets another returns BUSY and does nothing. Different contexts run side by side. Destroying is legal from
- * any thread at any time: it drops a reference, honoured when the running call ends. */
+ * any thread at any time: it drops a reference, honoured when the running call ends.
+ *
+ * Callbacks run on the thread of the call that needs them. They must return: no exception, no longjmp. */
 #ifndef SPEFT_CONTEXT_H
 #define SPEFT_CONTEXT_H
 
@@ -22,6 +24,8 @@ typedef struct speft_allocator {
     void *user;
     void *(*allocate)(void *user, uint64_t bytes, uint64_t alignment, void *stream);
     void (*deallocate)(void *user, void *memory, uint64_t bytes, void *stream);
+    /* Called once, from any thread, when none of the others will be called again; may be NULL. */
+    void (*release)(void *user);
 } speft_allocator;
 
 /* `level` of a message. */
@@ -33,6 +37,8 @@ typedef struct speft_logger {
     int32_t level; /* messages below it are not formatted */
     void *user;
     void (*log)(void *user, int32_t level, const char *message);
+    /* Called once, from any thread, when none of the others will be called again; may be NULL. */
+    void (*release)(void *user);
 } speft_logger;
 
 /* The host's own threads: calls body(argument, i) once for each i in [0, count), side by side or not, and returns
@@ -42,6 +48,8 @@ typedef struct speft_parallel_for {
     int32_t threads; /* how many bodies may run at once */
     void *user;
     void (*run)(void *user, int64_t count, void (*body)(void *argument, int64_t index), void *argument);
+    /* Called once, from any thread, when none of the others will be called again; may be NULL. */
+    void (*release)(void *user);
 } speft_parallel_for;
 
 /* Long work calls it now and then; anything but 0 cancels. `done` and `total` are in units of the work. */
@@ -61,7 +69,8 @@ typedef struct speft_context_options {
     int32_t device;
     /* The CUDA stream; NULL for the default one. Must be NULL on the CPU. */
     void *stream;
-    /* Copied; what their `user` points to must outlive the context and all of its adapters. May be NULL. */
+    /* Copied; what their `user` points to is used until `release`. May be NULL. When the creation of the context fails
+     * nothing is released. */
     const speft_allocator *allocator;
     const speft_logger *logger;
     const speft_parallel_for *parallel_for;
@@ -83,7 +92,8 @@ SPEFT_API void speft_destroy_context(speft_context *context);
 /* Waits until all that was enqueued on the context has run. At once on the CPU. */
 SPEFT_API speft_status speft_synchronize(speft_context *context, speft_error **error);
 
-/* From now on work is enqueued on `stream`. On the CPU anything but NULL is refused. */
+/* From now on work is enqueued on `stream`, after what was enqueued before: the former stream must still exist now, and
+ * the new one until it is replaced or the context is gone. On the CPU anything but NULL is refused. */
 SPEFT_API speft_status speft_set_stream(speft_context *context, void *stream, speft_error **error);
 
 /* The name of the context's backend. Lives as long as the context. NULL for NULL. */

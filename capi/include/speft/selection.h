@@ -110,7 +110,7 @@ SPEFT_API void speft_schedule_options_init(speft_schedule_options *options, uint
 SPEFT_API speft_status speft_begin_observation(speft_adapter *adapter, double weight, speft_error **error);
 
 /* Adds `gradient` to what parameter `parameter` has received in this batch. Accepted and dropped where the method
- * needs no gradients; ignored for dense parameters. VALUES are refused: there is no mask yet.
+ * needs no gradients; ignored for dense parameters. A gradient of 0 tokens counts as received. VALUES are refused: there is no mask yet.
  * INVALID_STATE after `speft_select`. */
 SPEFT_API speft_status speft_observe(speft_adapter *adapter, int64_t parameter, const speft_gradient *gradient,
                                      speft_error **error);
@@ -119,6 +119,10 @@ SPEFT_API speft_status speft_observe(speft_adapter *adapter, int64_t parameter, 
  * INVALID_STATE when a sparse parameter received nothing in this batch; the message names it, and the batch stays
  * open. */
 SPEFT_API speft_status speft_finish_observation(speft_adapter *adapter, double weight, speft_error **error);
+
+/* Forgets all that was observed, an open batch included: after a backward pass that failed half-way, say.
+ * INVALID_STATE after `speft_select`. */
+SPEFT_API speft_status speft_clear_observations(speft_adapter *adapter, speft_error **error);
 
 /* For GIVEN_MASK: strictly increasing flat indices into the whole parameter, int64 [k], k >= 0, in host memory.
  * Copied. INVALID_STATE after `speft_select`. */
@@ -147,7 +151,8 @@ typedef struct speft_reselection {
     int64_t settled;
 } speft_reselection;
 
-/* Chooses again while training. `moved` may be NULL. UNSUPPORTED in this version. */
+/* Chooses again while training. To be called after every step: it does nothing when no reselection is due. `moved` may
+ * be NULL. UNSUPPORTED in this version. */
 SPEFT_API speft_status speft_reselect(speft_adapter *adapter, const speft_progress *progress,
                                       speft_reselection *moved, speft_error **error);
 

@@ -43,17 +43,26 @@ SPEFT_API void speft_save_options_init(speft_save_options *options, uint32_t siz
 SPEFT_API speft_status speft_save_adapter(speft_adapter *adapter, const speft_save_options *options,
                                           const char *path, speft_error **error);
 
+typedef struct speft_load_options {
+    uint32_t struct_size;
+    int32_t reserved;
+    const speft_progress *progress;
+} speft_load_options;
+
+SPEFT_API void speft_load_options_init(speft_load_options *options, uint32_t size);
+
 /* A new adapter with the file's parameters, masks and deltas: selected, unmerged, not bound. Bind every parameter
- * (`speft_get_parameter` tells them), then `speft_merge`. It can be trained on: the optimizer starts afresh.
- * IO when it cannot be read; CORRUPT when it is not such a file; UNSUPPORTED when it is of a later format. */
-SPEFT_API speft_status speft_load_adapter(speft_context *context, const char *path, speft_adapter **adapter,
-                                          speft_error **error);
+ * (`speft_get_parameter` tells them), then `speft_merge`. It can be trained on: the optimizer starts afresh. `options`
+ * may be NULL. IO when it cannot be read; CORRUPT when it is not such a file; UNSUPPORTED when it is of a later
+ * format. */
+SPEFT_API speft_status speft_load_adapter(speft_context *context, const speft_load_options *options,
+                                          const char *path, speft_adapter **adapter, speft_error **error);
 
 /* The adapter and the optimizer's state, to resume as if never stopped. UNSUPPORTED in this version. */
 SPEFT_API speft_status speft_save_checkpoint(speft_adapter *adapter, const speft_save_options *options,
                                              const char *path, speft_error **error);
-SPEFT_API speft_status speft_load_checkpoint(speft_context *context, const char *path, speft_adapter **adapter,
-                                             speft_error **error);
+SPEFT_API speft_status speft_load_checkpoint(speft_context *context, const speft_load_options *options,
+                                             const char *path, speft_adapter **adapter, speft_error **error);
 
 SPEFT_END_DECLS
 

@@ -20,7 +20,7 @@ SPEFT_API speft_status speft_accumulate(speft_adapter *adapter, int64_t paramete
                                         speft_error **error);
 
 /* Lends the accumulated values, float32 [k] on the context's device, to be read and written: clipping, all-reduce,
- * unscaling. Valid until the next select, reselect or load, or the adapter's end. `gradient->shape` points into the
+ * unscaling. Valid until the next select or reselect, or the adapter's end. `gradient->shape` points into the
  * adapter. When nothing has been accumulated since the last clear the values are zeros, and writing them does not
  * count as a gradient. */
 SPEFT_API speft_status speft_get_gradient(speft_adapter *adapter, int64_t parameter, speft_tensor *gradient,
