@@ -43,8 +43,11 @@
 %enddef
 
 SPEFT_OPTIONS(speft_adapter_options)
+SPEFT_OPTIONS(speft_basis_options)
 SPEFT_OPTIONS(speft_context_options)
 SPEFT_OPTIONS(speft_hyperparameters)
+SPEFT_OPTIONS(speft_linear_options)
+SPEFT_OPTIONS(speft_load_options)
 SPEFT_OPTIONS(speft_optimizer_options)
 SPEFT_OPTIONS(speft_parameter)
 SPEFT_OPTIONS(speft_save_options)

@@ -1,0 +1,77 @@
+/* How the C API's own objects look from Python: handles, errors, callbacks. */
+#pragma once
+
+#include <Python.h>
+#include <string.h>
+
+#include "speft/speft.h"
+
+/* ---- handles ----
+ * A handle is a capsule that destroys it when the last reference goes: a call that is running holds one, so that
+ * closing an adapter on one thread never pulls it from under another. The capsule's context is what it needs until
+ * then: the host's memory that an adapter is bound to. */
+
+#define DEFINE_HANDLE(noun)                                                              \
+    static void release_##noun(PyObject *capsule) {                                      \
+        PyObject *needed = PyCapsule_GetContext(capsule);                                \
+        speft_destroy_##noun(PyCapsule_GetPointer(capsule, "speft_" #noun));             \
+        Py_XDECREF(needed);                                                              \
+    }                                                                                    \
+    static PyObject *wrap_##noun(speft_##noun *handle) {                                 \
+        if (!handle) Py_RETURN_NONE;                                                     \
+        PyObject *capsule = PyCapsule_New(handle, "speft_" #noun, release_##noun);       \
+        if (!capsule) speft_destroy_##noun(handle);                                      \
+        return capsule;                                                                  \
+    }
+
+DEFINE_HANDLE(context)
+DEFINE_HANDLE(adapter)
+DEFINE_HANDLE(basis)
+
+/* Keeps `needed` alive as long as the handle in `capsule`; once a handle. */
+static void tie(PyObject *capsule, PyObject *needed) {
+    if (PyCapsule_SetContext(capsule, needed) == 0) Py_INCREF(needed);
+}
+
+/* ---- failures ----
+ * None, or (status, message, backend, native code). */
+
+static PyObject *describe_failure(const speft_error *error) {
+    if (!error) Py_RETURN_NONE;
+    const char *message = speft_get_error_message(error);
+    PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
+    if (!text) return NULL;
+    return Py_BuildValue("(iNsL)", (int)speft_get_error_status(error), text, speft_get_error_backend(error),
+                         (long long)speft_get_error_native_code(error));
+}
+
+/* ---- callbacks ----
+ * `user` is the Python callable: borrowed during a call, or held from keep_reference to drop_reference. */
+
+static void keep_reference(PyObject *object) { Py_INCREF(object); }
+
+/* From any thread, and perhaps after the interpreter is gone. */
+static void drop_reference(void *object) {
+    if (!Py_IsInitialized()) return;
+    const PyGILState_STATE state = PyGILState_Ensure();
+    Py_DECREF((PyObject *)object);
+    PyGILState_Release(state);
+}
+
+static int32_t report_progress(void *user, int64_t done, int64_t total) {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *answer = PyObject_CallFunction((PyObject *)user, "LL", (long long)done, (long long)total);
+    /* An exception stays set: the wrapper of the cancelled call finds it, and it comes out there. */
+    const int32_t cancel = answer ? PyObject_IsTrue(answer) != 0 : 1;
+    Py_XDECREF(answer);
+    PyGILState_Release(state);
+    return cancel;
+}
+
+static void write_log(void *user, int32_t level, const char *message) {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *answer = PyObject_CallFunction((PyObject *)user, "is", (int)level, message);
+    if (!answer) PyErr_WriteUnraisable((PyObject *)user);
+    Py_XDECREF(answer);
+    PyGILState_Release(state);
+}

@@ -1,0 +1,606 @@
+"""The adapter: the C calls as methods."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from . import _capi
+from ._basis import Basis
+from ._call import Pointers, call, code_of, integer, make, progress_of
+from ._context import Context
+from ._errors import Busy, InvalidArgument, InvalidState
+from ._gradient import gradient_of
+from ._options import (
+    FORMATS,
+    LAYOUTS,
+    ROLES,
+    SELECTIONS,
+    AdapterState,
+    Hyperparameters,
+    MemoryPlan,
+    Parameter,
+    Reselection,
+    adapter_options,
+    groups_of,
+    name_of,
+)
+from ._tensor import Tensor, TensorLike, borrow, dtype_name, new_indices
+from ._weights import Quantized
+
+Progress = Callable[[int, int], object]
+
+
+class Adapter:
+    """For each targeted parameter a mask, deltas, the original values and the optimizer's state.
+
+    Its life, over NumPy arrays here::
+
+        weights = np.random.default_rng(0).standard_normal((4, 3), dtype=np.float32)
+        adapter = speft.Adapter(speft.Context("cpu"), [speft.Parameter.of("w", weights)], density=0.25)
+        adapter.bind_weights("w", weights)
+
+        adapter.observe("w", dense=gradient)      # once or more a batch, each parameter
+        adapter.finish_observation()              # once a batch
+        adapter.select()                          # 3 of the 12 scalars are chosen
+
+        adapter.accumulate("w", dense=gradient)   # while the host's backward pass runs
+        adapter.step(speft.Hyperparameters(lr=1e-3))
+        np.from_dlpack(adapter.mask("w")), np.from_dlpack(adapter.deltas("w"))
+
+        adapter.unmerge()                         # the original bits are back
+        adapter.merge()                           # and the trained ones
+        adapter.save("adapter.safetensors")
+
+    Methods take a parameter by its name or by its position. Tensors are anything with ``__dlpack__``,
+    row-major contiguous, on the context's device; see `TensorLike`. A call that raises has changed nothing.
+
+    Args:
+        context: where it lives.
+        parameters: at least one; names are unique.
+        selection: how scalars are chosen: ``"gradient"``, ``"snip"``, ``"magnitude"``, ``"random"``,
+            ``"mask"`` (given with `set_mask`) or ``"scores"`` (given with `set_scores`); the other names of
+            `speft.SELECTIONS` are `Unsupported` in this version.
+        scope: ``"global"``, one ranking over all sparse parameters, or ``"per-tensor"``, the same share of
+            each.
+        density: the share of the sparse parameters' scalars to select, in (0, 1].
+        budget: their number instead; exactly one of the two is given, but for ``"mask"``, which needs
+            neither.
+        random: ``"exact"`` or ``"bernoulli"`` (each scalar by itself, so that their number varies).
+        seed: of random masks, which are a function of it and of the parameters' names.
+        optimizer: ``"adamw"``; others are `Unsupported` in this version.
+        age: ``"common"``, one count of updates for each parameter, or ``"per-weight"``.
+        total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments: how masks move
+            while training; `Unsupported` in this version.
+
+    Raises:
+        InvalidArgument: the message names the parameter or the option.
+        Unsupported: the message names what this version does not have.
+    """
+
+    _owned: Any  # the C handle, None once closed
+
+    def __init__(self, context: Context, parameters: Sequence[Parameter], **options: Any):
+        structs = Pointers(parameter.to_native() for parameter in parameters)
+        native_options = adapter_options(**options)
+        handle = call(
+            _capi.speft_create_adapter, context.handle, native_options, structs.addresses, len(structs)
+        )
+        self._open(context, handle)
+
+    @classmethod
+    def load(
+        cls, context: Context, path: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> Adapter:
+        """The adapter in a file that `save` wrote: selected, unmerged, and bound to nothing.
+
+        Bind every one of its `parameters`, then `merge`. It can be trained on; the optimizer starts afresh.
+
+        Raises:
+            IOFailure: the file cannot be read.
+            Corrupt: it is damaged, or no adapter.
+            Unsupported: it is of a later format.
+        """
+        return cls._read(_capi.speft_load_adapter, context, path, progress)
+
+    @classmethod
+    def load_checkpoint(
+        cls, context: Context, path: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> Adapter:
+        """As `load`, with the optimizer's state, to resume as if never stopped. `Unsupported` so far."""
+        return cls._read(_capi.speft_load_checkpoint, context, path, progress)
+
+    @staticmethod
+    def plan_memory(context: Context, parameters: Sequence[Parameter], **options: Any) -> MemoryPlan:
+        """What an adapter made with the same arguments would need. `Unsupported` in this version."""
+        structs = Pointers(parameter.to_native() for parameter in parameters)
+        plan = make(_capi.speft_memory_plan)
+        call(
+            _capi.speft_plan_memory,
+            context.handle,
+            adapter_options(**options),
+            structs.addresses,
+            len(structs),
+            plan,
+        )
+        return MemoryPlan(plan.observation, plan.selection, plan.training, plan.gradient)
+
+    # ---- what is in it ----
+
+    @property
+    def handle(self) -> Any:
+        """The C handle, for this package's own use. Raises `InvalidState` after `close`."""
+        if self._owned is None:
+            raise InvalidState("the adapter has been closed")
+        return self._owned
+
+    @property
+    def context(self) -> Context:
+        """Where it lives."""
+        return self._context
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its parameters, in the order of their positions."""
+        return self._parameters
+
+    @property
+    def state(self) -> AdapterState:
+        """Where it stands."""
+        state = make(_capi.speft_adapter_state)
+        call(_capi.speft_get_adapter_state, self.handle, state)
+        return AdapterState(
+            selected=bool(state.selected),
+            merged=bool(state.merged),
+            selection=name_of(state.method, SELECTIONS),
+            steps=state.steps,
+            observations=state.observations,
+            selected_scalars=state.selected_scalars,
+            trained_scalars=state.trained_scalars,
+            targeted_scalars=state.targeted_scalars,
+        )
+
+    def selected_count(self, parameter: int | str) -> int:
+        """k of one parameter, the length of its mask, deltas and gradient; of a dense one all its scalars."""
+        count: int = call(_capi.speft_get_selected_count, self.handle, self._position(parameter))
+        return count
+
+    def mask(self, parameter: int | str) -> Tensor:
+        """The strictly increasing flat indices that were selected: int64 [k], in host memory, a copy.
+
+        Raises:
+            InvalidState: before `select`.
+        """
+        indices = new_indices(self.selected_count(parameter))
+        call(_capi.speft_get_mask, self.handle, self._position(parameter), borrow("indices", indices))
+        return indices
+
+    def deltas(self, parameter: int | str) -> Tensor:
+        """What is added to the selected scalars: float32 [k] in the mask's order, lent, to be read.
+
+        Raises:
+            InvalidState: before `select`.
+        """
+        view = call(_capi.speft_get_deltas, self.handle, self._position(parameter))
+        return Tensor(view, self.handle, read_only=True)
+
+    # ---- weights ----
+
+    def bind_weights(self, parameter: int | str, weights: TensorLike | Quantized | None) -> None:
+        """Lends the memory of one parameter, which is trained in place.
+
+        It may be bound to other memory any time: the contents must have moved with it. The memory is kept
+        alive until then, or until it is unbound with None.
+
+        Args:
+            parameter: which.
+            weights: of the parameter's shape and type, on the context's device, writable.
+
+        Raises:
+            InvalidArgument: another shape, type, device or stride, or read-only.
+            InvalidState: another adapter is merged into overlapping memory, and this one is merged too.
+        """
+        position = self._position(parameter)
+        if weights is None:
+            native = None
+        elif isinstance(weights, Quantized):
+            native = weights.to_native()
+        else:
+            name = f"the weights of {self._parameters[position].name!r}"
+            native = make(
+                _capi.speft_weights, kind=_capi.SPEFT_WEIGHTS_DENSE, data=borrow(name, weights, writable=True)
+            )
+        call(_capi.speft_bind_weights, self.handle, position, native)
+        self._bound[position] = native
+
+    def bind_basis(self, parameter: int | str, basis: Basis | None) -> None:
+        """Trains a parameter in a rotated basis; None: in the ordinary one. `Unsupported` in this version."""
+        native = None if basis is None else basis.handle
+        call(_capi.speft_bind_basis, self.handle, self._position(parameter), native)
+
+    def merge(self) -> None:
+        """Writes round(θ0+δ) into the bound weights; nothing to do when merged already, as after `select`.
+
+        Raises:
+            InvalidArgument: an adapter from a file meets another base model than it was trained on.
+            InvalidState: not selected, not bound, or another adapter is merged into the same memory.
+        """
+        call(_capi.speft_merge, self.handle)
+
+    def unmerge(self) -> None:
+        """Writes the original bits back; nothing to do when unmerged already.
+
+        Raises:
+            InvalidState: a selected weight is no longer what this adapter wrote there; nothing is written.
+        """
+        call(_capi.speft_unmerge, self.handle)
+
+    # ---- selection ----
+
+    def begin_observation(self, weight: float = 1.0) -> None:
+        """Announces the weight of the batch whose gradients follow. Optional: it saves one accumulator.
+
+        Raises:
+            InvalidState: after `select`, or when a batch is open.
+        """
+        call(_capi.speft_begin_observation, self.handle, weight)
+        self._announced = True
+
+    def observe(
+        self,
+        parameter: int | str,
+        *,
+        dense: TensorLike | None = None,
+        x: TensorLike | None = None,
+        dy: TensorLike | None = None,
+        layout: str = "out_in",
+        scale: float = 1.0,
+    ) -> None:
+        """Adds a gradient to what a parameter has received in this batch.
+
+        Its forms are those of `accumulate`. It is dropped where the selection needs no gradients, and for
+        dense parameters.
+
+        Raises:
+            InvalidState: after `select`.
+        """
+        gradient = gradient_of(dense=dense, x=x, dy=dy, layout=layout, scale=scale)
+        call(_capi.speft_observe, self.handle, self._position(parameter), gradient)
+
+    def finish_observation(self, weight: float | None = None) -> None:
+        """Closes one batch. Means over batches are Σwg/Σw.
+
+        Args:
+            weight: the batch's w > 0, its number of examples, say; None for the announced one, or for 1.
+
+        Raises:
+            InvalidState: a sparse parameter received nothing; the message names it, and the batch stays open.
+        """
+        if weight is not None and weight == 0:
+            raise InvalidArgument(f"weight must be a finite number above 0, got {weight!r}")
+        if weight is None:
+            weight = 0.0 if self._announced else 1.0  # 0 stands for the announced one
+        call(_capi.speft_finish_observation, self.handle, weight)
+        self._announced = False
+
+    def clear_observations(self) -> None:
+        """Forgets all that was observed, an open batch included: after a backward pass that failed, say.
+
+        Raises:
+            InvalidState: after `select`.
+        """
+        call(_capi.speft_clear_observations, self.handle)
+        self._announced = False
+
+    def set_mask(self, parameter: int | str, indices: TensorLike) -> None:
+        """Gives the mask of one parameter, for ``selection="mask"``.
+
+        Args:
+            parameter: which.
+            indices: flat, strictly increasing, int64 [k], in host memory.
+
+        Raises:
+            InvalidArgument: not increasing, or outside of the parameter.
+            InvalidState: after `select`.
+        """
+        call(_capi.speft_set_mask, self.handle, self._position(parameter), borrow("indices", indices))
+
+    def set_scores(self, parameter: int | str, scores: TensorLike) -> None:
+        """Gives the scores of one parameter, for ``selection="scores"``; the largest win.
+
+        Args:
+            parameter: which.
+            scores: float32, of the parameter's shape.
+
+        Raises:
+            InvalidState: after `select`.
+        """
+        call(_capi.speft_set_scores, self.handle, self._position(parameter), borrow("scores", scores))
+
+    def select(self, progress: Progress | None = None) -> None:
+        """Chooses the masks. The weights, which must be bound, equal round(θ0+δ) from here on.
+
+        The larger score wins, then the earlier parameter, then the smaller index. NaN is never selected.
+
+        Args:
+            progress: called with (done, total); anything true that it returns cancels, and what it raises
+                comes out here.
+
+        Raises:
+            InvalidState: already selected; nothing observed where the selection needs it; weights not bound.
+            InvalidArgument: fewer scalars can be selected than the budget asks for.
+            Cancelled: by `progress`.
+        """
+        call(_capi.speft_select, self.handle, progress_of(progress))
+
+    def reselect(self, progress: Progress | None = None) -> Reselection:
+        """Chooses again while training, when that is due: to be called after every step.
+
+        `Unsupported` in this version.
+        """
+        moved = make(_capi.speft_reselection)
+        call(_capi.speft_reselect, self.handle, progress_of(progress), moved)
+        return Reselection(moved.step, moved.dropped, moved.grown, moved.settled)
+
+    # ---- training ----
+
+    def accumulate(
+        self,
+        parameter: int | str,
+        *,
+        dense: TensorLike | None = None,
+        x: TensorLike | None = None,
+        dy: TensorLike | None = None,
+        values: TensorLike | None = None,
+        layout: str = "out_in",
+        scale: float = 1.0,
+    ) -> None:
+        """Adds a gradient to the k values that a parameter has accumulated. Exactly one form is given.
+
+        All are float32, bfloat16 or float16, and free for reuse when the call returns.
+
+        Args:
+            parameter: which.
+            dense: dL/dW, of the parameter's shape. The only form for a dense parameter.
+            x, dy: [tokens, in] and [tokens, out] of a linear layer; dL/dW is their product over the tokens.
+            values: dL/dW at the mask, [k].
+            layout: of the linear layer's weight: ``"out_in"`` (``torch.nn.Linear``) or ``"in_out"``.
+            scale: multiplies the contribution; not 0.
+
+        Raises:
+            InvalidState: before `select`.
+        """
+        gradient = gradient_of(dense=dense, x=x, dy=dy, values=values, layout=layout, scale=scale)
+        call(_capi.speft_accumulate, self.handle, self._position(parameter), gradient)
+
+    def gradient(self, parameter: int | str) -> Tensor:
+        """The accumulated values: float32 [k], lent, to be read and written, as clipping and all-reduce do.
+
+        Zeros when nothing has been accumulated since the last clear; writing them does not count as a
+        gradient.
+
+        Raises:
+            InvalidState: before `select`.
+        """
+        view = call(_capi.speft_get_gradient, self.handle, self._position(parameter))
+        return Tensor(view, self.handle)
+
+    def clear_gradient(self, parameter: int | str | None = None) -> None:
+        """Forgets what a parameter has accumulated; None: all of them."""
+        position = -1 if parameter is None else self._position(parameter)
+        call(_capi.speft_clear_gradient, self.handle, position)
+
+    def clip_gradient(self, max_norm: float) -> float:
+        """Scales all gradients, sparse and dense together, so that their 2-norm is at most `max_norm`.
+
+        As ``torch.nn.utils.clip_grad_norm_`` does. ``float("inf")`` only measures.
+
+        Returns:
+            The norm before.
+
+        Raises:
+            InvalidArgument: the norm is not finite; nothing is scaled then.
+        """
+        norm: float = call(_capi.speft_clip_gradient, self.handle, max_norm)
+        return norm
+
+    def step(
+        self,
+        hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None = None,
+        *,
+        keep_gradient: bool = False,
+        allow_missing: bool = False,
+        gradient_scale: float = 1.0,
+    ) -> None:
+        """One update of the deltas and of the weights, by what was accumulated, which is then cleared.
+
+        Args:
+            hyperparameters: for all parameters, or one for each of their groups.
+            keep_gradient: do not clear.
+            allow_missing: whether a parameter that has never received a gradient since the selection is
+                skipped; it is an error otherwise. One that has, but not since the last clear, stays as it is.
+            gradient_scale: multiplies every gradient; not 0.
+
+        Raises:
+            InvalidState: not selected, unmerged, weights not bound, no gradient.
+        """
+        if gradient_scale == 0:
+            raise InvalidArgument("gradient_scale must not be 0")
+        groups = Pointers(groups_of(hyperparameters))
+        options = make(
+            _capi.speft_step_options,
+            keep_gradient=int(keep_gradient),
+            allow_missing=int(allow_missing),
+            gradient_scale=gradient_scale,
+            groups=groups.addresses if len(groups) else None,
+            group_count=len(groups),
+        )
+        call(_capi.speft_step, self.handle, options)
+
+    def linear_forward(
+        self,
+        parameter: int | str,
+        x: TensorLike,
+        out: TensorLike,
+        *,
+        layout: str = "out_in",
+        delta_only: bool = False,
+        accumulate: bool = False,
+    ) -> None:
+        """out = x (W+Δ)ᵀ, for weights that train unmerged. `Unsupported` in this version.
+
+        Args:
+            parameter: which.
+            x, out: [tokens, in] and [tokens, out].
+            layout: of the weight: ``"out_in"`` or ``"in_out"``.
+            delta_only: Δ in place of W+Δ.
+            accumulate: added to what `out` holds.
+        """
+        self._linear(_capi.speft_linear_forward, parameter, layout, delta_only, accumulate, {"x": x}, out)
+
+    def linear_backward(
+        self,
+        parameter: int | str,
+        dy: TensorLike,
+        out: TensorLike,
+        *,
+        layout: str = "out_in",
+        delta_only: bool = False,
+        accumulate: bool = False,
+    ) -> None:
+        """out = dy (W+Δ): dy [tokens, out], out [tokens, in]; otherwise as `linear_forward`."""
+        self._linear(_capi.speft_linear_backward, parameter, layout, delta_only, accumulate, {"dy": dy}, out)
+
+    # ---- files ----
+
+    def save(
+        self, path: str | os.PathLike[str], *, format: str = "exact", progress: Progress | None = None
+    ) -> None:
+        """Writes masks, deltas, names, options and the base's hash to a safetensors file; no optimizer state.
+
+        It is written to a temporary name and renamed: a crash leaves the old file or the new one.
+
+        Args:
+            path: where to.
+            format: ``"exact"``, float32 deltas; ``"compact"`` is `Unsupported` in this version.
+            progress: called with (done, total); anything true that it returns cancels.
+
+        Raises:
+            InvalidState: before `select`.
+            IOFailure: it cannot be written; the old file is untouched.
+        """
+        self._write(_capi.speft_save_adapter, path, format, progress)
+
+    def save_checkpoint(
+        self, path: str | os.PathLike[str], *, format: str = "exact", progress: Progress | None = None
+    ) -> None:
+        """As `save`, with the optimizer's state, to resume as if never stopped. `Unsupported` so far."""
+        self._write(_capi.speft_save_checkpoint, path, format, progress)
+
+    # ---- its end ----
+
+    def close(self) -> None:
+        """Lets go of the adapter and of the weights, which stay as they are, merged or not. Twice is fine.
+
+        Memory that it has lent stays valid. Other methods raise `InvalidState` from here on.
+        """
+        handle, self._owned = self._owned, None
+        if handle is None:
+            return
+        with suppress(Busy):  # a call that runs needs them to its end; they go with it
+            for position in tuple(self._bound):
+                call(_capi.speft_bind_weights, handle, position, None)
+                del self._bound[position]
+
+    def __enter__(self) -> Adapter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._owned is None:
+            return "speft.Adapter(closed)"
+        state = self.state
+        return (
+            f"speft.Adapter({len(self._parameters)} parameters, {state.selection}, "
+            f"{state.selected_scalars} of {state.targeted_scalars} scalars selected, {state.steps} steps)"
+        )
+
+    # ---- inside ----
+
+    def _open(self, context: Context, handle: Any) -> None:
+        self._owned = handle
+        self._context = context
+        count = _capi.speft_count_parameters(handle)
+        self._parameters = tuple(self._read_parameter(position) for position in range(count))
+        self._positions = {parameter.name: position for position, parameter in enumerate(self._parameters)}
+        # What keeps the host's memory alive while it is bound: the producers' capsules.
+        self._bound: dict[int, Any] = {}
+        _capi.tie(handle, self._bound)
+        self._announced = False
+
+    @classmethod
+    def _read(
+        cls,
+        function: Callable[..., Any],
+        context: Context,
+        path: str | os.PathLike[str],
+        progress: Progress | None,
+    ) -> Adapter:
+        options = make(_capi.speft_load_options, progress=progress_of(progress))
+        adapter = cls.__new__(cls)
+        adapter._open(context, call(function, context.handle, options, os.fsdecode(path)))
+        return adapter
+
+    def _write(
+        self,
+        function: Callable[..., Any],
+        path: str | os.PathLike[str],
+        format: str,
+        progress: Progress | None,
+    ) -> None:
+        options = make(
+            _capi.speft_save_options,
+            format=code_of("format", format, FORMATS),
+            progress=progress_of(progress),
+        )
+        call(function, self.handle, options, os.fsdecode(path))
+
+    def _linear(
+        self,
+        function: Callable[..., Any],
+        parameter: int | str,
+        layout: str,
+        delta_only: bool,
+        accumulate: bool,
+        given: dict[str, TensorLike],
+        out: TensorLike,
+    ) -> None:
+        options = make(
+            _capi.speft_linear_options,
+            layout=code_of("layout", layout, LAYOUTS),
+            delta_only=int(delta_only),
+            accumulate=int(accumulate),
+        )
+        views = [borrow(name, tensor) for name, tensor in given.items()] + [borrow("out", out, writable=True)]
+        call(function, self.handle, self._position(parameter), options, *views)
+
+    def _read_parameter(self, position: int) -> Parameter:
+        info = make(_capi.speft_parameter)
+        call(_capi.speft_get_parameter, self.handle, position, info)
+        return Parameter(
+            info.name, info.shape, dtype_name(info.dtype), role=name_of(info.role, ROLES), group=info.group
+        )
+
+    def _position(self, parameter: int | str) -> int:
+        if isinstance(parameter, str):
+            try:
+                return self._positions[parameter]
+            except KeyError:
+                raise InvalidArgument(
+                    f"parameter must be one of ({', '.join(self._positions)}), got {parameter!r}"
+                ) from None
+        return integer("parameter", parameter)

@@ -1,0 +1,170 @@
+"""Where adapters live: a device, its stream, its threads; and which backends there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import _capi
+from ._call import call, code_of, integer, make
+from ._errors import InvalidState
+from ._options import LOG_LEVELS, name_of
+from ._tensor import TensorLike, borrow
+from ._weights import Quantized
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend that this release knows of.
+
+    Attributes:
+        name: ``"cpu"``, ``"cuda"``.
+        available: whether a context can be made on it.
+        version: its version, or ``""`` when it could not be loaded.
+        reason: why it is not available, or ``""``.
+    """
+
+    name: str
+    available: bool
+    version: str
+    reason: str
+
+
+def backends() -> list[Backend]:
+    """All backends that this release knows of, and why those that are not available are not."""
+    found = []
+    for index in range(_capi.speft_count_backends()):
+        info = make(_capi.speft_backend_info)
+        call(_capi.speft_describe_backend, index, info)
+        found.append(Backend(info.name, bool(info.available), info.version, info.reason))
+    return found
+
+
+def operations() -> list[str]:
+    """The operations that backends implement; see `Context.implementations`."""
+    names: list[str] = []
+    while (name := _capi.speft_get_operation_name(len(names))) is not None:
+        names.append(name)
+    return names
+
+
+class Context:
+    """One device, one stream, its threads. Adapters live in one, and keep it alive.
+
+    A context and its adapters may be used from any thread, one call at a time; a call that meets another
+    raises `Busy` and does nothing. Different contexts run side by side.
+
+    Args:
+        backend: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the best one on this machine.
+        threads: CPU threads; 0 for as many as the process may run on. Results do not depend on it.
+        device: which device of the backend, from 0.
+        stream: the address of a CUDA stream, or None for the default one; None on the CPU.
+        log: called with (level, message), from any thread; levels are ``"debug"``, ``"info"`` and
+            ``"warning"``.
+        log_level: the least level that `log` gets.
+        backend_path: a folder to look for backends in first.
+
+    Raises:
+        Unavailable: no such backend can run here; the message has every attempt and its reason.
+    """
+
+    def __init__(
+        self,
+        backend: str = "auto",
+        *,
+        threads: int = 0,
+        device: int = 0,
+        stream: int | None = None,
+        log: Callable[[str, str], object] | None = None,
+        log_level: str = "info",
+        backend_path: str | None = None,
+    ):
+        logger = None if log is None else _make_logger(log, log_level)
+        options = make(
+            _capi.speft_context_options,
+            backend=backend,
+            threads=integer("threads", threads),
+            device=integer("device", device),
+            stream=stream,
+            logger=logger,
+            backend_path=backend_path,
+        )
+        self._owned: Any = call(_capi.speft_create_context, options)
+        if logger is not None:
+            _capi.keep_reference(logger.borrowed["user"])  # until the library calls drop_reference
+
+    @property
+    def handle(self) -> Any:
+        """The C handle, for this package's own use. Raises `InvalidState` after `close`."""
+        if self._owned is None:
+            raise InvalidState("the context has been closed")
+        return self._owned
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that runs here."""
+        name: str = _capi.speft_get_context_backend(self.handle)
+        return name
+
+    def synchronize(self) -> None:
+        """Waits until all that was enqueued has run. At once on the CPU."""
+        call(_capi.speft_synchronize, self.handle)
+
+    def set_stream(self, stream: int | None) -> None:
+        """From now on work is enqueued on the CUDA stream at this address. The CPU accepts only None."""
+        call(_capi.speft_set_stream, self.handle, stream)
+
+    def implementations(self, operation: str) -> list[str]:
+        """The implementations of one of `operations`. The first that accepts a case runs it."""
+        names: list[str] = []
+        while (name := self._implementation_name(operation, len(names))) is not None:
+            names.append(name)
+        return names
+
+    def implementation(self, operation: str) -> str | None:
+        """The implementation that ran `operation` last in this context, or None."""
+        name: str | None = call(_capi.speft_get_implementation, self.handle, operation)
+        return name
+
+    def set_implementation(self, operation: str, name: str | None) -> None:
+        """Runs `operation` with this implementation only, or `Unsupported`; None: chooses again."""
+        call(_capi.speft_set_implementation, self.handle, operation, name)
+
+    def quantize(self, weights: TensorLike, into: Quantized) -> None:
+        """Writes codes and scales of `weights` into the caller's tensors. `Unsupported` in this version."""
+        call(_capi.speft_quantize, self.handle, borrow("weights", weights), into.to_native(writable=True))
+
+    def dequantize(self, quantized: Quantized, out: TensorLike) -> None:
+        """Writes the float32 values of quantized weights into `out`. `Unsupported` in this version."""
+        call(_capi.speft_dequantize, self.handle, quantized.to_native(), borrow("out", out, writable=True))
+
+    def close(self) -> None:
+        """Lets go of the context; its adapters keep what they need. Twice is fine."""
+        self._owned = None
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return "speft.Context(closed)" if self._owned is None else f"speft.Context(backend={self.backend!r})"
+
+    def _implementation_name(self, operation: str, index: int) -> str | None:
+        name: str | None = call(_capi.speft_get_implementation_name, self.handle, operation, index)
+        return name
+
+
+def _make_logger(log: Callable[[str, str], object], level: str) -> Any:
+    def write(code: int, message: str) -> None:
+        log(name_of(code, LOG_LEVELS), message)
+
+    return make(
+        _capi.speft_logger,
+        level=code_of("log_level", level, LOG_LEVELS),
+        user=write,
+        log=_capi.write_log,
+        release=_capi.drop_reference,
+    )

@@ -1,0 +1,260 @@
+"""The names that options take in Python, and the records that go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import _capi
+from ._call import code_of, int64s, integer, make
+from ._errors import InvalidArgument
+from ._tensor import SCALARS, TensorLike, describe, set_dtype
+
+SELECTIONS: dict[str, int] = {
+    "random": _capi.SPEFT_SELECT_RANDOM,
+    "magnitude": _capi.SPEFT_SELECT_MAGNITUDE,
+    "gradient": _capi.SPEFT_SELECT_GRADIENT,
+    "snip": _capi.SPEFT_SELECT_SNIP,
+    "mask": _capi.SPEFT_SELECT_GIVEN_MASK,
+    "scores": _capi.SPEFT_SELECT_GIVEN_SCORES,
+    "force": _capi.SPEFT_SELECT_FORCE,
+    "taylor-fo": _capi.SPEFT_SELECT_TAYLOR_FO,
+    "fisher": _capi.SPEFT_SELECT_FISHER,
+    "synflow": _capi.SPEFT_SELECT_SYNFLOW,
+    "grasp": _capi.SPEFT_SELECT_GRASP,
+    "grasp-code": _capi.SPEFT_SELECT_GRASP_CODE,
+    "weight-change": _capi.SPEFT_SELECT_WEIGHT_CHANGE,
+    "low-rank": _capi.SPEFT_SELECT_LOW_RANK,
+    "wanda": _capi.SPEFT_SELECT_WANDA,
+    "spiel-ag": _capi.SPEFT_SELECT_SPIEL_AG,
+    "spiel-ma": _capi.SPEFT_SELECT_SPIEL_MA,
+    "sparsegrad": _capi.SPEFT_SELECT_SPARSEGRAD,
+    "meprop": _capi.SPEFT_SELECT_MEPROP,
+}
+SCOPES = {"global": _capi.SPEFT_SCOPE_GLOBAL, "per-tensor": _capi.SPEFT_SCOPE_PER_TENSOR}
+RANDOMS = {"exact": _capi.SPEFT_RANDOM_EXACT, "bernoulli": _capi.SPEFT_RANDOM_BERNOULLI}
+SCHEDULES = {"linear": 1, "cosine": 2, "constant": 3, "none": 4}
+DROPS = {"magnitude": 0, "change": 1}
+OPTIMIZERS = {
+    "adamw": _capi.SPEFT_OPTIMIZER_ADAMW,
+    "sgd": _capi.SPEFT_OPTIMIZER_SGD,
+    "sm3": _capi.SPEFT_OPTIMIZER_SM3,
+    "lion": _capi.SPEFT_OPTIMIZER_LION,
+    "adafactor": _capi.SPEFT_OPTIMIZER_ADAFACTOR,
+}
+AGES = {"common": _capi.SPEFT_AGE_COMMON, "per-weight": _capi.SPEFT_AGE_PER_WEIGHT}
+DECAYS = {"original": _capi.SPEFT_DECAY_TO_ORIGINAL, "zero": _capi.SPEFT_DECAY_TO_ZERO}
+ROLES = {"sparse": _capi.SPEFT_ROLE_SPARSE, "dense": _capi.SPEFT_ROLE_DENSE}
+PARTS = {"whole": _capi.SPEFT_PART_WHOLE, "range": _capi.SPEFT_PART_RANGE, "block": _capi.SPEFT_PART_BLOCK}
+LAYOUTS = {"out_in": _capi.SPEFT_LAYOUT_OUT_IN, "in_out": _capi.SPEFT_LAYOUT_IN_OUT}
+FORMATS = {"exact": _capi.SPEFT_FORMAT_EXACT, "compact": _capi.SPEFT_FORMAT_COMPACT}
+WEIGHTS = {"nf4": _capi.SPEFT_WEIGHTS_NF4, "fp4": _capi.SPEFT_WEIGHTS_FP4, "int8": _capi.SPEFT_WEIGHTS_INT8}
+LOG_LEVELS = {
+    "debug": _capi.SPEFT_LOG_DEBUG,
+    "info": _capi.SPEFT_LOG_INFO,
+    "warning": _capi.SPEFT_LOG_WARNING,
+}
+
+
+def name_of(code: int, codes: dict[str, int]) -> str:
+    """The name of a C constant."""
+    return next((name for name, value in codes.items() if value == code), str(code))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of the model, as an adapter knows it.
+
+    Attributes:
+        name: unique within the adapter, not empty.
+        shape: of the whole parameter.
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        role: ``"sparse"`` (a mask of its scalars is trained) or ``"dense"`` (all of it is, as a new head is).
+        group: which `Hyperparameters` of a step apply to it; 0 unless there are several.
+        part: what this process holds of it: ``"whole"``; ``"range"`` or ``"block"``, from `offset` on, as
+            large as `extent` (one number for a range, one an axis for a block), raise `Unsupported` in this
+            version.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    role: str = "sparse"
+    group: int = 0
+    part: str = "whole"
+    offset: tuple[int, ...] | None = None
+    extent: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, name: str, tensor: TensorLike, *, role: str = "sparse", group: int = 0) -> Parameter:
+        """The parameter that `tensor` holds: its shape and element type."""
+        shape, dtype = describe(name, tensor)
+        return cls(name, shape, dtype, role, group)
+
+    def to_native(self) -> Any:
+        """The C struct."""
+        if self.dtype not in SCALARS:
+            raise InvalidArgument(
+                f"the dtype of {self.name!r} must be one of {', '.join(SCALARS)}; got {self.dtype!r}"
+            )
+        made = make(
+            _capi.speft_parameter,
+            name=self.name,
+            role=code_of("role", self.role, ROLES),
+            shape=int64s("shape", self.shape),
+            ndim=len(self.shape),
+            part=code_of("part", self.part, PARTS),
+            offset=None if self.offset is None else int64s("offset", self.offset),
+            extent=None if self.extent is None else int64s("extent", self.extent),
+            group=integer("group", self.group),
+        )
+        set_dtype(made.dtype, self.dtype)
+        return made
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How one group of parameters moves in a step: AdamW's, in float32, one rounding an operation.
+
+    Attributes:
+        lr: the learning rate.
+        betas: decay of the first and second moment.
+        eps: added to the root of the second moment.
+        weight_decay: strength of the decoupled decay.
+        decay: what it pulls to: ``"original"`` pulls the delta to 0 and so the weight to its pretrained
+            value; ``"zero"`` pulls the weight itself to 0, as ``torch.optim.AdamW`` does.
+        momentum: for optimizers that have one; AdamW has none.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    decay: str = "original"
+    momentum: float = 0.0
+
+    def to_native(self) -> Any:
+        """The C struct."""
+        return make(
+            _capi.speft_hyperparameters,
+            decay=code_of("decay", self.decay, DECAYS),
+            learning_rate=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            epsilon=self.eps,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+        )
+
+
+@dataclass(frozen=True)
+class AdapterState:
+    """Where an adapter stands.
+
+    Attributes:
+        selected: whether the masks are chosen (or came from a file).
+        merged: whether the weights hold round(θ0+δ) now.
+        selection: the method's name.
+        steps: updates so far.
+        observations: batches that the selection has seen.
+        selected_scalars: over all sparse parameters.
+        trained_scalars: those and the dense ones.
+        targeted_scalars: all scalars of the sparse parameters, the denominator of the density.
+    """
+
+    selected: bool
+    merged: bool
+    selection: str
+    steps: int
+    observations: int
+    selected_scalars: int
+    trained_scalars: int
+    targeted_scalars: int
+
+
+@dataclass(frozen=True)
+class Reselection:
+    """What a reselection moved: how many weights were dropped, grown and settled, and at which step."""
+
+    step: int
+    dropped: int
+    grown: int
+    settled: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on the device that an adapter will need: before, during and after selecting; for gradients."""
+
+    observation: int
+    selection: int
+    training: int
+    gradient: int
+
+
+def adapter_options(
+    *,
+    selection: str = "gradient",
+    scope: str = "global",
+    density: float | None = None,
+    budget: int | None = None,
+    random: str = "exact",
+    seed: int = 0,
+    optimizer: str = "adamw",
+    age: str = "common",
+    total_steps: int | None = None,
+    reselect_every: int | None = None,
+    window: int | None = None,
+    rate: float | None = None,
+    schedule: str | None = None,
+    candidates: int | None = None,
+    drop: str | None = None,
+    keep_moments: bool | None = None,
+) -> Any:
+    """The C struct for the keyword options that `speft.Adapter` documents."""
+    moving = {
+        "total_steps": total_steps,
+        "reselect_every": reselect_every,
+        "window": window,
+        "rate": rate,
+        "schedule": None if schedule is None else code_of("schedule", schedule, SCHEDULES),
+        "candidates": candidates,
+        "drop": None if drop is None else code_of("drop", drop, DROPS),
+        "keep_moments": None if keep_moments is None else int(keep_moments),
+    }
+    given = {name: value for name, value in moving.items() if value is not None}
+    return make(
+        _capi.speft_adapter_options,
+        selection=make(
+            _capi.speft_selection_options,
+            method=code_of("selection", selection, SELECTIONS),
+            scope=code_of("scope", scope, SCOPES),
+            random=code_of("random", random, RANDOMS),
+            density=_given("density", density, "in (0, 1]") or 0.0,
+            budget=integer("budget", _given("budget", budget, "at least 1") or 0),
+            seed=integer("seed", seed),
+            schedule=make(_capi.speft_schedule_options, **given) if given else None,
+        ),
+        optimizer=make(
+            _capi.speft_optimizer_options,
+            kind=code_of("optimizer", optimizer, OPTIMIZERS),
+            age=code_of("age", age, AGES),
+        ),
+    )
+
+
+def _given(argument: str, value: Any, expected: str) -> Any:
+    """A number or None. C says "not given" by 0, so that a 0 that was given is refused here."""
+    if value is not None and value == 0:
+        raise InvalidArgument(f"{argument} must be {expected}, got {value!r}")
+    return value
+
+
+def groups_of(hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None) -> list[Any]:
+    """The C structs of a step's groups."""
+    if hyperparameters is None:
+        return []
+    if isinstance(hyperparameters, Hyperparameters):
+        return [hyperparameters.to_native()]
+    return [group.to_native() for group in hyperparameters]

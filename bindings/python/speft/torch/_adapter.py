@@ -1,0 +1,576 @@
+"""The optimizer that trains a few scalars of a model."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from .._adapter import Adapter, Progress
+from .._context import Context
+from .._errors import InvalidArgument, InvalidState, Unsupported
+from .._options import SELECTIONS, AdapterState, Hyperparameters, Parameter
+from ._capture import capture_layers, hook_gradient
+from ._host import expose_values, ignore_in_data_parallel, train_only
+from ._targets import SparseValues, Target, device_of, find_parameters, resolve
+
+Patterns = str | Sequence[str]
+
+# The library's device backends, by PyTorch's names of device types.
+_BACKENDS = {"cpu": "cpu", "cuda": "cuda"}
+
+# Selections that rank without gradients: they need no observation.
+_WITHOUT_GRADIENTS = ("random", "magnitude", "mask", "scores")
+
+
+class SparseAdapter(torch.optim.Optimizer):
+    """Trains a chosen 0.5% (say) of a model's weights in place, as an ordinary PyTorch optimizer.
+
+    ::
+
+        adapter = SparseAdapter(
+            model, targets=["*.query.weight", "*.value.weight"], density=0.005, dense=["head.*"]
+        )
+        for batch in estimation_batches:
+            loss(model, batch).backward()
+            adapter.observe()                      # consumes the gradients
+        adapter.select()
+        for batch in training_batches:
+            loss(model, batch).backward()
+            adapter.step()
+            adapter.zero_grad()
+        adapter.save("adapter.safetensors")
+
+    From `select` on its first group (named ``"sparse"``) holds one float32 Parameter of k values for each
+    target, whose ``.grad`` is the sparse gradient; the second (``"dense"``) holds the parameters that are
+    trained in full. Clipping over ``adapter.parameters()`` or ``model.parameters()``, ``GradScaler``,
+    learning-rate schedulers and Hugging Face's Trainer therefore work as they do with any optimizer. `step`
+    uses the sum accumulated since `zero_grad`. All parameters of the model that are neither targets nor dense
+    are frozen until `close`.
+
+    Args:
+        model: trained in place; on one device; not wrapped in DistributedDataParallel yet, which will ignore
+            the targets (reduce the ``.grad`` of ``adapter.parameters()`` instead: k values, not N).
+        targets: patterns (``fnmatch``) over the names in ``model.named_parameters()``; a tied parameter is
+            one target.
+        density: the share of the targets' scalars that is selected, in (0, 1]; 0.005 if there is no `budget`.
+        budget: their number, instead.
+        scope: ``"global"``, one ranking over all targets, or ``"per-tensor"``, the same share of each.
+        selection: ``"gradient"``, ``"snip"``, ``"magnitude"``, ``"random"``; or a dict from the name of each
+            target to its mask (flat indices, integers) or to its scores (floats of its shape). ``"force"``,
+            ``"taylor-fo"``, ``"fisher"``, ``"synflow"``, ``"grasp"``, ``"grasp-code"``, ``"weight-change"``,
+            ``"low-rank"``, ``"wanda"``, ``"spiel-ag"``, ``"spiel-ma"``, ``"sparsegrad"`` and ``"meprop"``
+            raise `speft.Unsupported` in this version.
+        dense: patterns of parameters that are trained in full, as a new head is.
+        optimizer: ``"adamw"``.
+        lr, betas, eps, weight_decay: of both groups, to be changed there. The decay is decoupled.
+        decay: ``"original"`` pulls a weight to its pretrained value, ``"zero"`` to 0, as
+            ``torch.optim.AdamW`` does.
+        age: ``"common"``, one count of updates for each parameter, or ``"per-weight"``.
+        random: of random masks: ``"exact"``, exactly k, or ``"bernoulli"``.
+        seed: of random masks.
+        gradient: ``"activations"`` computes the selected gradients from the inputs and output gradients of
+            the linear layers, and never keeps a dense one of a target; ``"dense"`` takes ``.grad``, of any
+            kind of parameter.
+        backend: ``"auto"``: the one of the model's device.
+        threads: CPU threads of the library; 0 for as many as the process may run on.
+        total_steps, reselect_every, window, rate, schedule, candidates, drop: how masks move while training;
+            `speft.Unsupported` in this version.
+
+    Raises:
+        speft.InvalidArgument: a pattern matches nothing; a target is of another kind than `gradient` can do;
+            the message names it.
+        speft.Unsupported: this version has no code for an option; the message names it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        targets: Patterns,
+        *,
+        density: float | None = None,
+        budget: int | None = None,
+        scope: str = "global",
+        selection: str | Mapping[str, torch.Tensor] = "gradient",
+        dense: Patterns = (),
+        optimizer: str = "adamw",
+        lr: float | torch.Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decay: str = "original",
+        age: str = "common",
+        random: str = "exact",
+        seed: int = 0,
+        gradient: str = "activations",
+        backend: str = "auto",
+        threads: int = 0,
+        total_steps: int | None = None,
+        reselect_every: int | None = None,
+        window: int | None = None,
+        rate: float | None = None,
+        schedule: str | None = None,
+        candidates: int | None = None,
+        drop: str | None = None,
+    ):
+        trained = resolve(model, targets, dense)
+        method, given = _read_selection(selection, trained)
+        if density is None and budget is None and method != "mask":
+            density = 0.005
+        native = Adapter(
+            _make_context(device_of(trained), backend, threads),
+            [_declare(target) for target in trained],
+            selection=method,
+            scope=scope,
+            density=density,
+            budget=budget,
+            random=random,
+            seed=seed,
+            optimizer=optimizer,
+            age=age,
+            total_steps=total_steps,
+            reselect_every=reselect_every,
+            window=window,
+            rate=rate,
+            schedule=schedule,
+            candidates=candidates,
+            drop=drop,
+        )
+        for name, tensor in given.items():
+            if method == "mask":
+                native.set_mask(name, tensor.detach().to("cpu", torch.int64).contiguous())
+            else:
+                native.set_scores(name, tensor.detach().to(torch.float32).contiguous())
+        hyperparameters = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "decay": decay}
+        self._attach(native, model, trained, gradient, hyperparameters)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        model: nn.Module,
+        *,
+        lr: float | torch.Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decay: str = "original",
+        gradient: str = "activations",
+        backend: str = "auto",
+        threads: int = 0,
+    ) -> SparseAdapter:
+        """The adapter in a file that `save` wrote, merged into `model`: ready to predict, or to train on.
+
+        The file says what is trained and how it was selected. The optimizer starts afresh.
+
+        Args:
+            path: the file.
+            model: the pretrained model that the adapter was trained on, unchanged.
+            lr, betas, eps, weight_decay, decay, gradient, backend, threads: as for the constructor.
+
+        Raises:
+            speft.InvalidArgument: the model lacks a parameter of the file, or it has another shape, type or
+                content; the message names it, and the model is unchanged.
+            speft.IOFailure, speft.Corrupt, speft.Unsupported: the file cannot be read.
+        """
+        device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+        native = Adapter.load(_make_context(device, backend, threads), path)
+        trained = _match(native, model, path)
+        hyperparameters = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "decay": decay}
+        adapter = cls.__new__(cls)
+        adapter._attach(native, model, trained, gradient, hyperparameters)
+        return adapter
+
+    # ---- selecting ----
+
+    def observe(self, weight: float = 1.0) -> None:
+        """Counts what the backward passes since the last call have brought as one batch, and consumes it.
+
+        The gradients of dense parameters are dropped with it. Where the selection needs no gradients this
+        changes nothing, and need not be called.
+
+        Args:
+            weight: of the batch: its number of examples, say. Means are Σwg/Σw.
+
+        Raises:
+            speft.InvalidState: after `select`; or a target received no gradient, which the message names.
+        """
+        self._refresh()
+        if self._gradient == "dense":
+            self._observe_dense(weight)
+        else:
+            self._refuse_foreign_gradients()
+            self._native.finish_observation(weight)
+        self._drop_gradients()
+
+    def select(self, progress: Progress | None = None) -> None:
+        """Chooses the masks. From here on the weights are the pretrained ones plus the deltas, 0 so far.
+
+        Args:
+            progress: called with (done, total); anything true that it returns cancels.
+
+        Raises:
+            speft.InvalidState: already selected, or nothing observed where the selection needs it.
+            speft.InvalidArgument: fewer scalars can be selected than were asked for.
+        """
+        self._refresh()
+        self._native.select(progress)
+        self._drop_gradients()
+        self._expose()
+
+    def clear_observations(self) -> None:
+        """Forgets all that was observed, an open batch included: after a backward pass that failed, say.
+
+        Raises:
+            speft.InvalidState: after `select`.
+        """
+        self._native.clear_observations()
+        self._drop_gradients()
+
+    # ---- training ----
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates deltas and weights by the gradients accumulated since `zero_grad`.
+
+        Parameters whose ``.grad`` is None stay as they are.
+
+        Args:
+            closure: computes the loss again, and its gradients, first.
+
+        Returns:
+            What `closure` returned.
+
+        Raises:
+            speft.InvalidState: before `select`; unmerged; no gradient at all; or no gradient of some target
+                has ever arrived, which the message names.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._refresh()
+        if self._selected:
+            self._bring_gradients()
+        groups = [
+            Hyperparameters(
+                lr=float(group["lr"]),
+                betas=(float(group["betas"][0]), float(group["betas"][1])),
+                eps=group["eps"],
+                weight_decay=group["weight_decay"],
+                decay=group["decay"],
+            )
+            for group in self.param_groups
+        ]
+        self._native.step(groups, keep_gradient=True)
+        self._announce_change()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients of all that is trained.
+
+        Args:
+            set_to_none: as for any PyTorch optimizer: False leaves zeros, with which `step` goes on.
+        """
+        super().zero_grad(set_to_none=set_to_none)
+        for target in self._targets:
+            target.weight.grad = None
+        if set_to_none and self._selected:
+            self._native.clear_gradient()
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is trained, as the groups hold it: for clipping, all-reduce, counting."""
+        for group in self.param_groups:
+            yield from group["params"]
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refused once the adapter is made: what is trained is said by `targets` and `dense`."""
+        if getattr(self, "_closed", None) is not None:
+            raise Unsupported("an adapter trains its targets and dense parameters: no group can be added")
+        super().add_param_group(param_group)
+
+    # ---- weights and files ----
+
+    def merge(self) -> None:
+        """Writes the trained weights into the model; nothing to do when they are there, as after `select`.
+
+        Raises:
+            speft.InvalidState: not selected, or another adapter is merged into the same weights.
+        """
+        self._refresh()
+        self._native.merge()
+        self._announce_change()
+
+    def unmerge(self) -> None:
+        """Writes the original weights back, to the bit; nothing to do when they are there.
+
+        Raises:
+            speft.InvalidState: a trained weight was changed by somebody else; nothing is written then.
+        """
+        self._refresh()
+        self._native.unmerge()
+        self._announce_change()
+
+    @property
+    def masks(self) -> dict[str, torch.Tensor]:
+        """For each target the flat indices of its trained scalars: int64 [k], increasing, on the CPU."""
+        return {target.name: torch.from_dlpack(self._native.mask(target.index)) for target in self._targets}
+
+    @property
+    def deltas(self) -> dict[str, torch.Tensor]:
+        """For each target what is added to those scalars now: float32 [k] in the mask's order, a copy."""
+        return {
+            target.name: torch.from_dlpack(self._native.deltas(target.index)).clone()
+            for target in self._targets
+        }
+
+    @property
+    def native(self) -> Adapter:
+        """The `speft.Adapter` beneath, for what has no place in an optimizer."""
+        return self._native
+
+    @property
+    def info(self) -> AdapterState:
+        """Where the adapter stands: selected, merged, steps, and its counts of scalars."""
+        return self._native.state
+
+    def save(
+        self, path: str | os.PathLike[str], *, format: str = "exact", progress: Progress | None = None
+    ) -> None:
+        """Writes the adapter, the dense parameters too, to a safetensors file. See `speft.Adapter.save`.
+
+        Raises:
+            speft.InvalidState: before `select`.
+            speft.IOFailure: it cannot be written; an old file is untouched.
+        """
+        self._native.save(path, format=format, progress=progress)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The groups' hyperparameters and the number of steps; this version cannot save the moments."""
+        return {**super().state_dict(), "steps": self._native.state.steps}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes hyperparameters back from a `state_dict` of this moment of training.
+
+        Raises:
+            speft.Unsupported: it is of another moment, whose moments it does not have. Use `save` and `load`.
+        """
+        steps = self._native.state.steps
+        if state_dict.get("steps") != steps:
+            raise Unsupported(
+                f"an adapter after {steps} steps cannot resume from a state after {state_dict.get('steps')}: "
+                "a state_dict does not hold its deltas and moments; save() and load() keep the deltas"
+            )
+        super().load_state_dict(dict(state_dict))
+
+    # ---- its end ----
+
+    def close(self) -> None:
+        """Gives the model back as an ordinary one. Twice is fine.
+
+        Its weights stay as they are, merged or not; layers and ``requires_grad`` are as before. The adapter
+        can no longer be used.
+        """
+        self._detach()
+        self._native.close()
+        self._closed = True
+
+    def __enter__(self) -> SparseAdapter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("a SparseAdapter cannot be copied or pickled: save() it, and load() it elsewhere")
+
+    # ---- gradients on their way in (see _capture.py) ----
+
+    @property
+    def capturing(self) -> bool:
+        """Whether gradients are taken."""
+        return not self._closed
+
+    def receive(self, target: Target, **gradient: Any) -> None:
+        """Takes one contribution to a target's gradient from the backward pass."""
+        if target.values is None:
+            self._native.observe(target.index, **gradient)
+        else:
+            self._take_over_gradient(target, target.values)
+            self._native.accumulate(target.index, **gradient)
+            target.values.grad = target.gradient
+
+    def _take_over_gradient(self, target: Target, values: SparseValues) -> None:
+        """Whatever the host has made of a target's ``.grad`` becomes what the library holds."""
+        grad = values.grad
+        if grad is target.gradient:
+            return
+        self._native.clear_gradient(target.index)
+        if grad is not None:
+            self._native.accumulate(target.index, values=grad.detach().to(torch.float32).contiguous())
+            values.grad = target.gradient
+
+    def _bring_gradients(self) -> None:
+        """What a step is about to use, into the library."""
+        if self._gradient == "activations":
+            self._refuse_foreign_gradients()
+        for target in self._trained:
+            if target.values is not None:
+                self._take_over_gradient(target, target.values)
+                continue
+            self._native.clear_gradient(target.index)
+            if target.weight.grad is not None:
+                self._native.accumulate(target.index, dense=target.weight.grad.contiguous())
+
+    def _observe_dense(self, weight: float) -> None:
+        missing = [target.name for target in self._targets if target.weight.grad is None]
+        if missing and self._native.state.selection not in _WITHOUT_GRADIENTS:
+            raise InvalidState(f"no gradient of {missing[0]!r} has arrived since the last observation")
+        self._native.begin_observation(weight)
+        for target in self._targets:
+            if target.weight.grad is not None:
+                self._native.observe(target.index, dense=target.weight.grad.contiguous())
+        self._native.finish_observation()
+
+    def _drop_gradients(self) -> None:
+        for target in self._trained:
+            target.weight.grad = None
+
+    def _refuse_foreign_gradients(self) -> None:
+        """A target that is used outside of its layers gets a gradient that no tap sees."""
+        for target in self._targets:
+            if target.weight.grad is not None:
+                raise InvalidState(
+                    f"target {target.name!r} received a dense gradient past the adapter: it is used outside "
+                    "of its linear layer; use gradient='dense'"
+                )
+
+    # ---- the model and the library, kept together ----
+
+    def _attach(
+        self,
+        native: Adapter,
+        model: nn.Module,
+        trained: list[Target],
+        gradient: str,
+        hyperparameters: dict[str, Any],
+    ) -> None:
+        if gradient not in ("activations", "dense"):
+            raise InvalidArgument(f"gradient must be 'activations' or 'dense', got {gradient!r}")
+        for index, target in enumerate(trained):
+            target.index = index
+            native.bind_weights(index, target.weight.detach())
+        dense = [target.weight for target in trained if target.dense]
+        groups: list[dict[str, Any]] = [{"params": [], "name": "sparse"}, {"params": dense, "name": "dense"}]
+        super().__init__(groups, hyperparameters)
+        self._native = native
+        self._trained = trained
+        self._targets = [target for target in trained if not target.dense]
+        self._gradient = gradient
+        self._selected = False
+        self._closed = False
+        # Also when the adapter is merely forgotten, the model becomes an ordinary one again.
+        self._undo: list[Callable[[], None]] = []
+        self._detach = weakref.finalize(self, _run_backwards, self._undo)
+        self._detach.atexit = False
+        tap = capture_layers if gradient == "activations" else hook_gradient
+        try:
+            for target in self._targets:
+                self._undo.append(tap(target, self))
+            self._undo.append(ignore_in_data_parallel(model, self._targets))
+            self._undo.append(train_only(model, [target.weight for target in trained]))
+            if native.state.selected:
+                self.merge()
+                self._expose()
+        except BaseException:
+            self.close()
+            raise
+        self._drop_gradients()
+
+    def _expose(self) -> None:
+        """Shows the deltas as Parameters, to this optimizer's first group and to the model."""
+        self._selected = True
+        for target in self._targets:
+            deltas = torch.from_dlpack(self._native.deltas(target.index))
+            target.values = SparseValues(deltas, requires_grad=True)
+            target.gradient = torch.from_dlpack(self._native.gradient(target.index))
+            self._undo.append(expose_values(target))
+            self.param_groups[0]["params"].append(target.values)
+
+    def _refresh(self) -> None:
+        """Follows weights that the host has moved since the last call.
+
+        All of them are unbound first: one may lie now where another one was, which that one still claims.
+        """
+        moved = [target for target in self._trained if target.has_moved()]
+        for target in moved:
+            self._native.bind_weights(target.index, None)
+        for target in moved:
+            self._native.bind_weights(target.index, target.weight.detach())
+            target.address = target.weight.data_ptr()
+
+    def _announce_change(self) -> None:
+        """Tells autograd that the weights were written to, so that a stale graph is noticed."""
+        torch.autograd.graph.increment_version([target.weight for target in self._trained])
+
+
+def _run_backwards(undo: list[Callable[[], None]]) -> None:
+    while undo:
+        undo.pop()()
+
+
+def _read_selection(
+    selection: str | Mapping[str, torch.Tensor], trained: list[Target]
+) -> tuple[str, dict[str, torch.Tensor]]:
+    """The method's name, and the masks or scores that were given with it."""
+    if isinstance(selection, str):
+        names = [name for name in SELECTIONS if name not in ("mask", "scores")]
+        if selection not in names:
+            raise InvalidArgument(
+                f"selection must be one of {', '.join(names)}, or a dict of masks or of scores; "
+                f"got {selection!r}"
+            )
+        return selection, {}
+    given = {name: torch.as_tensor(tensor) for name, tensor in selection.items()}
+    expected = {target.name for target in trained if not target.dense}
+    for name in sorted(expected.symmetric_difference(given)):
+        problem = "has nothing for the target" if name in expected else "names what is no target:"
+        raise InvalidArgument(f"selection {problem} {name!r}")
+    methods = {name: "scores" if tensor.is_floating_point() else "mask" for name, tensor in given.items()}
+    if len(set(methods.values())) != 1:
+        kinds = ", ".join(f"{name!r} {method}" for name, method in methods.items())
+        raise InvalidArgument(
+            f"selection must give masks for all targets (integers), or scores (floats); got {kinds}"
+        )
+    return next(iter(methods.values())), given
+
+
+def _make_context(device: torch.device, backend: str, threads: int) -> Context:
+    if device.type not in _BACKENDS:
+        raise InvalidArgument(f"the model must be on one of {', '.join(_BACKENDS)}; it is on {device}")
+    name = _BACKENDS[device.type] if backend == "auto" else backend
+    return Context(name, threads=threads, device=device.index or 0)
+
+
+def _declare(target: Target) -> Parameter:
+    role, group = ("dense", 1) if target.dense else ("sparse", 0)
+    return Parameter.of(target.name, target.weight.detach(), role=role, group=group)
+
+
+def _match(native: Adapter, model: nn.Module, path: str | os.PathLike[str]) -> list[Target]:
+    """The model's parameters that a loaded adapter has, in its order."""
+    by_name = {name: target for names, target in find_parameters(model) for name in names}
+    trained = []
+    for parameter in native.parameters:
+        target = by_name.get(parameter.name)
+        if target is None:
+            raise InvalidArgument(
+                f"the model has no parameter {parameter.name!r}, which {os.fspath(path)!r} trains"
+            )
+        target.name, target.dense = parameter.name, parameter.role == "dense"
+        trained.append(target)
+    return trained

@@ -1,0 +1,120 @@
+"""Which parameters of a model are trained: patterns over names, and what is known of each match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+
+from .._errors import InvalidArgument
+
+
+class SparseValues(nn.Parameter):
+    """The k float32 deltas of one target, as the optimizer's groups hold them.
+
+    ``.data`` is the library's memory, to be read. ``.grad`` is the sparse gradient, the library's memory too:
+    what is done to it in place (clipping, unscaling, all-reduce) is done to what the next step uses.
+    """
+
+
+@dataclass(eq=False)
+class Target:
+    """A parameter of the model that is trained: some of its scalars, or all of them.
+
+    A tied parameter is one target; `places` are all the (module, attribute) where the model has it, and its
+    name is the first of its names. Where it lies is remembered, to notice when the host moves it.
+    """
+
+    name: str
+    weight: nn.Parameter
+    places: list[tuple[nn.Module, str]]
+    dense: bool
+    index: int = -1
+    values: SparseValues | None = None
+    gradient: torch.Tensor | None = None
+    address: int = field(init=False)
+    device: torch.device = field(init=False)
+    dtype: torch.dtype = field(init=False)
+    shape: torch.Size = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.device, self.dtype, self.shape = self.weight.device, self.weight.dtype, self.weight.shape
+        self.address = self.weight.data_ptr()
+
+    def has_moved(self) -> bool:
+        """Whether the host has moved the weight to other memory of the same device.
+
+        Raises:
+            InvalidArgument: it is no longer the tensor that the adapter was made for.
+        """
+        for module, attribute in self.places:
+            if module._parameters.get(attribute) is not self.weight:
+                raise InvalidArgument(
+                    f"parameter {self.name!r} of the model has been replaced by another tensor"
+                )
+        for what, expected, actual in (
+            ("device", self.device, self.weight.device),
+            ("shape", tuple(self.shape), tuple(self.weight.shape)),
+            ("type", self.dtype, self.weight.dtype),
+        ):
+            if expected != actual:
+                raise InvalidArgument(
+                    f"parameter {self.name!r} must keep its {what} while an adapter trains it: "
+                    f"expected {expected}, got {actual}"
+                )
+        return self.weight.data_ptr() != self.address
+
+
+def resolve(model: nn.Module, sparse: str | Sequence[str], dense: str | Sequence[str]) -> list[Target]:
+    """The parameters that the patterns name, the sparse ones first, each kind in the model's order.
+
+    Raises:
+        InvalidArgument: a pattern matches nothing, or one parameter is matched as sparse and as dense.
+    """
+    found = find_parameters(model)
+    chosen: list[Target] = []
+    for role, patterns in (("targets", sparse), ("dense", dense)):
+        patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for names, _ in found for name in names):
+                raise InvalidArgument(f"{role}: the pattern {pattern!r} matches no parameter of the model")
+        for names, target in found:
+            if not any(fnmatchcase(name, pattern) for name in names for pattern in patterns):
+                continue
+            if any(target is other for other in chosen):
+                raise InvalidArgument(
+                    f"parameter {target.name!r} is matched by targets and by dense: leave one of them"
+                )
+            target.dense = role == "dense"
+            chosen.append(target)
+    if not chosen:
+        raise InvalidArgument("targets: at least one pattern is needed, there or in dense")
+    return chosen
+
+
+def find_parameters(model: nn.Module) -> list[tuple[list[str], Target]]:
+    """All parameters of the model with all of their names, each tied one once."""
+    found: dict[int, tuple[list[str], Target]] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        if isinstance(weight, SparseValues):
+            continue
+        path, _, attribute = name.rpartition(".")
+        names, target = found.setdefault(id(weight), ([], Target(name, weight, [], dense=False)))
+        names.append(name)
+        target.places.append((model.get_submodule(path), attribute))
+    return list(found.values())
+
+
+def device_of(targets: Iterable[Target]) -> torch.device:
+    """The one device where all targets lie."""
+    first, *rest = targets
+    for target in rest:
+        if target.device != first.device:
+            raise InvalidArgument(
+                f"all trained parameters must lie on one device: "
+                f"{first.name!r} is on {first.device}, {target.name!r} on {target.device}"
+            )
+    return first.device
