@@ -100,6 +100,7 @@ speft_status speft_get_implementation_name(speft_context *context, const char *o
                                            const char **name, speft_error **error) {
     return guard(error, [&] {
         ContextCall call(context);
+        if (index < 0) refuse("index must be 0 or more; got " + std::to_string(index));
         *require(name, "name") =
             call->device().implementation_name(find_operation(require(operation, "operation")), index);
     });

@@ -17,12 +17,19 @@ namespace {
 // The message fits the string's own storage, so that making it needs no memory.
 speft_error out_of_memory{SPEFT_OUT_OF_MEMORY, "out of memory", "", 0};
 
+// Names and paths of the host's may bring line breaks along.
+std::string one_line(std::string message) {
+    for (char &character : message)
+        if (static_cast<unsigned char>(character) < 0x20) character = ' ';
+    return message;
+}
+
 }  // namespace
 
 speft_status report_failure(speft_error **error, const Failure &failure) noexcept {
     if (!error) return failure.status();
     try {
-        *error = new speft_error{failure.status(), failure.what(), failure.backend(), failure.native_code()};
+        *error = new speft_error{failure.status(), one_line(failure.what()), failure.backend(), failure.native_code()};
         return failure.status();
     } catch (...) {
         return report_out_of_memory(error);

@@ -96,7 +96,8 @@ Parameter read_parameter(const speft_parameter *parameter, std::int64_t position
     read.role = static_cast<Role>(given.role);
     if (given.part < SPEFT_PART_WHOLE || given.part > SPEFT_PART_BLOCK)
         refuse(named + "part must be one of SPEFT_PART_…; got " + std::to_string(given.part));
-    if (given.part != SPEFT_PART_WHOLE) refuse_unsupported(named + "sharded parameters are not in this version");
+    if (given.part != SPEFT_PART_WHOLE) 
+        refuse_unsupported(named + "part must be SPEFT_PART_WHOLE: sharded parameters are not in this version");
     if (given.group < 0) refuse(named + "group must be 0 or more; got " + std::to_string(given.group));
     read.group = given.group;
 
@@ -152,6 +153,7 @@ StepOptions read_step_options(const speft_step_options *options) {
     if (given.group_count < 0)
         refuse("step options: group_count must be 0 or more; got " + std::to_string(given.group_count));
     if (given.group_count > 0) require(given.groups, "step options: groups");
+    if (given.group_count == 0 && given.groups) refuse("step options: groups are given, and group_count is 0");
     for (std::int32_t group = 0; group < given.group_count; ++group)
         read.groups.push_back(
             read_hyperparameters(given.groups[group], "step options: groups[" + std::to_string(group) + "]"));

@@ -19,7 +19,8 @@ speft_status speft_save_adapter(speft_adapter *adapter, const speft_save_options
         if (given.format != SPEFT_FORMAT_EXACT && given.format != SPEFT_FORMAT_COMPACT)
             refuse("save options: format must be SPEFT_FORMAT_EXACT or SPEFT_FORMAT_COMPACT; got " +
                    std::to_string(given.format));
-        if (given.format == SPEFT_FORMAT_COMPACT) refuse_unsupported("save options: this version writes exact files only");
+        if (given.format == SPEFT_FORMAT_COMPACT) 
+            refuse_unsupported("save options: format SPEFT_FORMAT_COMPACT: this version writes exact files only");
         if (given.writer) refuse_unsupported("save options: a writer is not in this version");
         speft_progress copy;
         write_adapter_file(call->record(), path, read_progress(given.progress, copy));

@@ -45,6 +45,9 @@ TensorView read_tensor(const speft_tensor *tensor, const char *name) {
     if (view.size > 0) {
         if (!tensor->data) refuse(what + ".data must not be NULL");
         view.data = static_cast<unsigned char *>(tensor->data) + tensor->byte_offset;
+        const std::uint64_t element = view.dtype.bits / 8u;
+        if (element > 1 && reinterpret_cast<std::uintptr_t>(view.data) % element != 0)
+            refuse(what + ".data must be aligned to its elements of " + std::to_string(element) + " bytes");
     }
     return view;
 }

@@ -133,6 +133,7 @@ typedef struct speft_adapter_state {
     int64_t targeted_scalars; /* of all sparse parameters together: the denominator of the density */
 } speft_adapter_state;
 
+/* Fills `*state`, whose struct_size the caller has set. */
 SPEFT_API speft_status speft_get_adapter_state(speft_adapter *adapter, speft_adapter_state *state,
                                                speft_error **error);
 

@@ -17,6 +17,7 @@ SPEFT_BEGIN_DECLS
 
 typedef struct speft_basis speft_basis;
 
+/* The shape of the matrices. */
 typedef struct speft_basis_options {
     uint32_t struct_size;
     int32_t reserved;
@@ -33,6 +34,7 @@ SPEFT_API speft_status speft_create_basis(speft_context *context, const speft_ba
 /* Takes NULL. */
 SPEFT_API void speft_destroy_basis(speft_basis *basis);
 
+/* Adds one gradient of one of them: dense, or from activations. */
 SPEFT_API speft_status speft_observe_basis(speft_basis *basis, const speft_gradient *gradient, speft_error **error);
 
 /* The eigenvectors, as rows, eigenvalues falling, the largest |entry| of each row positive. */

@@ -67,7 +67,7 @@ typedef struct speft_context_options {
     const char *backend;
     /* Which device of the backend, from 0. */
     int32_t device;
-    /* The CUDA stream; NULL for the default one. Must be NULL on the CPU. */
+    /* The CUDA stream; NULL for the default one. Anything but NULL is UNSUPPORTED on the CPU. */
     void *stream;
     /* Copied; what their `user` points to is used until `release`. May be NULL. When the creation of the context fails
      * nothing is released. */
@@ -93,7 +93,7 @@ SPEFT_API void speft_destroy_context(speft_context *context);
 SPEFT_API speft_status speft_synchronize(speft_context *context, speft_error **error);
 
 /* From now on work is enqueued on `stream`, after what was enqueued before: the former stream must still exist now, and
- * the new one until it is replaced or the context is gone. On the CPU anything but NULL is refused. */
+ * the new one until it is replaced or the context is gone. On the CPU anything but NULL is UNSUPPORTED. */
 SPEFT_API speft_status speft_set_stream(speft_context *context, void *stream, speft_error **error);
 
 /* The name of the context's backend. Lives as long as the context. NULL for NULL. */

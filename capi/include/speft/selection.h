@@ -64,7 +64,8 @@ enum {
 enum {
     /* Exactly k of N, without replacement. */
     SPEFT_RANDOM_EXACT = 0,
-    /* Each scalar by itself with probability `density`: k varies. */
+    /* Each scalar by itself with probability `density`: k varies. A draw that selects none at all is refused
+     * (INVALID_ARGUMENT). */
     SPEFT_RANDOM_BERNOULLI = 1
 };
 

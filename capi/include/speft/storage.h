@@ -29,6 +29,7 @@ typedef struct speft_writer {
     int32_t (*write)(void *user, const void *bytes, uint64_t count);
 } speft_writer;
 
+/* How a file is written; `writer` and `progress` may be NULL. */
 typedef struct speft_save_options {
     uint32_t struct_size;
     int32_t format;
@@ -43,6 +44,7 @@ SPEFT_API void speft_save_options_init(speft_save_options *options, uint32_t siz
 SPEFT_API speft_status speft_save_adapter(speft_adapter *adapter, const speft_save_options *options,
                                           const char *path, speft_error **error);
 
+/* How a file is read; `progress` may be NULL. */
 typedef struct speft_load_options {
     uint32_t struct_size;
     int32_t reserved;

@@ -26,6 +26,7 @@ typedef struct speft_dtype {
 } speft_dtype;
 
 typedef struct speft_tensor {
+    /* With `byte_offset` aligned to the element's size. */
     void *data;
     speft_device device;
     int32_t ndim;

@@ -1,0 +1,278 @@
+/* What the headers declare and this version does not have: UNSUPPORTED with a message, and nothing else happens. */
+#include "scene.h"
+
+static const char *const path = "unsupported.safetensors";
+
+static void test_a_basis(void) {
+    speft_context *context = create_context();
+    speft_basis_options options;
+    speft_basis_options_init(&options, sizeof options);
+    options.rows = 4;
+    options.columns = 6;
+    speft_basis *basis = NULL;
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "basis", speft_create_basis(context, &options, &basis, &error));
+    CHECK(basis == NULL);
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_create_basis(NULL, &options, &basis, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "options", speft_create_basis(context, NULL, &basis, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "basis", speft_create_basis(context, &options, NULL, &error));
+
+    /* There is no basis to ask, so only its absence can be told. */
+    float data[SCENE_SCALARS] = {0};
+    const speft_gradient gradient = dense_gradient(MATRIX(data, float32, 4, 6));
+    speft_tensor u, v;
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "basis", speft_observe_basis(NULL, &gradient, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "basis", speft_fit_basis(NULL, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "basis", speft_get_basis(NULL, &u, &v, &error));
+    speft_destroy_basis(NULL);
+    speft_destroy_context(context);
+}
+
+static void test_binding_a_basis(void) {
+    struct scene scene;
+    start_trained_scene(&scene);
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "basis", speft_bind_basis(scene.adapter, QUERY, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_bind_basis(NULL, QUERY, NULL, &error));
+    destroy_scene(&scene);
+}
+
+static void test_linear(void) {
+    struct scene scene;
+    start_trained_scene(&scene);
+    speft_linear_options options;
+    speft_linear_options_init(&options, sizeof options);
+    float x[12] = {0}, y[8] = {0};
+    const speft_tensor *in = MATRIX(x, float32, 2, 6), *out = MATRIX(y, float32, 2, 4);
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "linear",
+                  speft_linear_forward(scene.adapter, QUERY, &options, in, out, &error));
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "linear",
+                  speft_linear_backward(scene.adapter, QUERY, NULL, out, in, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_linear_forward(NULL, QUERY, NULL, in, out, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "x", speft_linear_forward(scene.adapter, QUERY, NULL, NULL, out, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "y", speft_linear_forward(scene.adapter, QUERY, NULL, in, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_linear_backward(NULL, QUERY, NULL, out, in, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "dy", speft_linear_backward(scene.adapter, QUERY, NULL, NULL, in, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "dx", speft_linear_backward(scene.adapter, QUERY, NULL, out, NULL, &error));
+    destroy_scene(&scene);
+}
+
+static void test_quantization(void) {
+    speft_context *context = create_context();
+    float data[4] = {1, 2, 3, 4};
+    const speft_tensor *tensor = VECTOR(data, float32, 4);
+    const speft_weights weights = dense_weights(tensor);
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "quanti", speft_quantize(context, tensor, &weights, &error));
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "quanti", speft_dequantize(context, &weights, tensor, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_quantize(NULL, tensor, &weights, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "weights", speft_quantize(context, NULL, &weights, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "quantized", speft_quantize(context, tensor, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_dequantize(NULL, &weights, tensor, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "quantized", speft_dequantize(context, NULL, tensor, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "weights", speft_dequantize(context, &weights, NULL, &error));
+    CHECK_BYTES(data, ((float[]){1, 2, 3, 4}), sizeof data);
+    speft_destroy_context(context);
+}
+
+static void test_quantized_weights(void) {
+    struct scene scene;
+    start_scene(&scene);
+    for (int32_t kind = SPEFT_WEIGHTS_NF4; kind <= SPEFT_WEIGHTS_INT8; ++kind) {
+        speft_weights weights = dense_weights(&scene.weight_views[QUERY]);
+        weights.kind = kind;
+        CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "weights",
+                      speft_bind_weights(scene.adapter, QUERY, &weights, &error));
+    }
+    /* What was bound before still is. */
+    observe_scene(&scene);
+    CHECK_OK(speft_select(scene.adapter, NULL, &error));
+    destroy_scene(&scene);
+}
+
+static void test_checkpoints(void) {
+    struct scene scene;
+    start_trained_scene(&scene);
+    speft_adapter *loaded = NULL;
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "checkpoint",
+                  speft_save_checkpoint(scene.adapter, NULL, path, &error));
+    CHECK(!file_exists(path));
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "checkpoint", speft_load_checkpoint(scene.context, NULL, path, &loaded, &error));
+    CHECK(loaded == NULL);
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_save_checkpoint(NULL, NULL, path, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "path", speft_save_checkpoint(scene.adapter, NULL, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_load_checkpoint(NULL, NULL, path, &loaded, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "path", speft_load_checkpoint(scene.context, NULL, NULL, &loaded, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_load_checkpoint(scene.context, NULL, path, NULL, &error));
+    destroy_scene(&scene);
+}
+
+static int32_t write_nothing(void *user, const void *bytes, uint64_t count) {
+    (void)user, (void)bytes, (void)count;
+    abort();
+}
+
+static void test_other_ways_to_save(void) {
+    struct scene scene;
+    start_trained_scene(&scene);
+    speft_save_options options;
+    speft_save_options_init(&options, sizeof options);
+    options.format = SPEFT_FORMAT_COMPACT;
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "exact", speft_save_adapter(scene.adapter, &options, path, &error));
+    speft_save_options_init(&options, sizeof options);
+    const speft_writer writer = {sizeof writer, NULL, write_nothing};
+    options.writer = &writer;
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "writer", speft_save_adapter(scene.adapter, &options, path, &error));
+    CHECK(!file_exists(path));
+    destroy_scene(&scene);
+}
+
+static void test_reselection(void) {
+    struct scene scene;
+    start_trained_scene(&scene);
+    speft_reselection moved;
+    memset(&moved, 0, sizeof moved);
+    moved.struct_size = sizeof moved;
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "reselect", speft_reselect(scene.adapter, NULL, &moved, &error));
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "reselect", speft_reselect(scene.adapter, NULL, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_reselect(NULL, NULL, &moved, &error));
+    CHECK_EQUAL(moved.grown, 0);
+    destroy_scene(&scene);
+}
+
+static void test_a_memory_plan(void) {
+    speft_context *context = create_context();
+    const speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
+    speft_adapter_options options;
+    speft_adapter_options_init(&options, sizeof options);
+    options.selection = &selection;
+    const speft_parameter parameter = DECLARE_VECTOR("w", 4);
+    const speft_parameter *const all[] = {&parameter};
+    speft_memory_plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.struct_size = sizeof plan;
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "plan", speft_plan_memory(context, &options, all, 1, &plan, &error));
+    CHECK_EQUAL((int64_t)plan.training, 0);
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_plan_memory(NULL, &options, all, 1, &plan, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "parameters", speft_plan_memory(context, &options, NULL, 1, &plan, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "plan", speft_plan_memory(context, &options, all, 1, NULL, &error));
+    speft_destroy_context(context);
+}
+
+/* ---- values of options ---- */
+
+static speft_status try_scene(speft_context *context, const speft_selection_options *selection,
+                              const speft_optimizer_options *optimizer, speft_adapter **adapter) {
+    speft_parameter parameters[SCENE_PARAMETERS];
+    declare_scene(parameters);
+    return try_to_create(context, selection, optimizer, parameters, SCENE_PARAMETERS, adapter);
+}
+
+static void test_later_methods(void) {
+    speft_context *context = create_context();
+    speft_adapter *adapter = NULL;
+    for (int32_t method = SPEFT_SELECT_FORCE; method <= SPEFT_SELECT_MEPROP; ++method) {
+        const speft_selection_options selection = choose(method, SPEFT_SCOPE_GLOBAL, 0.5, 0);
+        CHECK_FAILS(SPEFT_UNSUPPORTED, "method", try_scene(context, &selection, NULL, &adapter));
+    }
+    speft_schedule_options schedule;
+    speft_schedule_options_init(&schedule, sizeof schedule);
+    schedule.reselect_every = 20;
+    speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
+    selection.schedule = &schedule;
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "schedule", try_scene(context, &selection, NULL, &adapter));
+    CHECK(adapter == NULL);
+    schedule.reselect_every = 0;
+    CHECK_OK(try_scene(context, &selection, NULL, &adapter));
+    speft_destroy_adapter(adapter);
+    speft_destroy_context(context);
+}
+
+static void test_later_optimizers(void) {
+    speft_context *context = create_context();
+    speft_adapter *adapter = NULL;
+    const speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
+    speft_optimizer_options optimizer;
+    for (int32_t kind = SPEFT_OPTIMIZER_SGD; kind <= SPEFT_OPTIMIZER_ADAFACTOR; ++kind) {
+        speft_optimizer_options_init(&optimizer, sizeof optimizer);
+        optimizer.kind = kind;
+        CHECK_FAILS(SPEFT_UNSUPPORTED, "kind", try_scene(context, &selection, &optimizer, &adapter));
+    }
+    speft_optimizer_options_init(&optimizer, sizeof optimizer);
+    optimizer.state = 1;
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "state", try_scene(context, &selection, &optimizer, &adapter));
+    CHECK(adapter == NULL);
+    speft_destroy_context(context);
+}
+
+static void test_later_adapter_options(void) {
+    speft_context *context = create_context();
+    speft_adapter *adapter = NULL;
+    const speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
+    speft_adapter_options options;
+    speft_adapter_options_init(&options, sizeof options);
+    options.selection = &selection;
+    speft_parameter parameter = DECLARE_MATRIX("w", 4, 6);
+    const speft_parameter *const all[] = {&parameter};
+
+    options.delta_type = 1;
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "delta_type", speft_create_adapter(context, &options, all, 1, &adapter, &error));
+    options.delta_type = 0;
+
+    speft_communicator communicator;
+    memset(&communicator, 0, sizeof communicator);
+    communicator.struct_size = sizeof communicator;
+    communicator.size = 2;
+    options.communicator = &communicator;
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "communicator", speft_create_adapter(context, &options, all, 1, &adapter, &error));
+    options.communicator = NULL;
+
+    static const int64_t offset[] = {0, 3}, extent[] = {4, 3};
+    parameter.offset = offset;
+    parameter.extent = extent;
+    parameter.part = SPEFT_PART_RANGE;
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "'w'", speft_create_adapter(context, &options, all, 1, &adapter, &error));
+    parameter.part = SPEFT_PART_BLOCK;
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "'w'", speft_create_adapter(context, &options, all, 1, &adapter, &error));
+    CHECK(adapter == NULL);
+
+    parameter.part = SPEFT_PART_WHOLE;
+    parameter.offset = parameter.extent = NULL;
+    communicator.size = 1;
+    options.communicator = &communicator;
+    CHECK_OK(speft_create_adapter(context, &options, all, 1, &adapter, &error));
+    speft_destroy_adapter(adapter);
+    speft_destroy_context(context);
+}
+
+static void test_control_buffers_and_example_offsets(void) {
+    struct scene scene;
+    start_trained_scene(&scene);
+    float buffer[4] = {0};
+    speft_step_options options;
+    speft_step_options_init(&options, sizeof options);
+    options.control = VECTOR(buffer, float32, 4);
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "control", speft_step(scene.adapter, &options, &error));
+
+    float x[12] = {0}, dy[8] = {0};
+    speft_gradient gradient = activations_gradient(MATRIX(x, float32, 2, 6), MATRIX(dy, float32, 2, 4),
+                                                   SPEFT_LAYOUT_OUT_IN);
+    gradient.example_offsets = VECTOR(((int64_t[]){0, 1, 2}), int64, 3);
+    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "example_offsets",
+                  speft_accumulate(scene.adapter, QUERY, &gradient, &error));
+    destroy_scene(&scene);
+}
+
+int main(void) {
+    RUN(test_a_basis);
+    RUN(test_binding_a_basis);
+    RUN(test_linear);
+    RUN(test_quantization);
+    RUN(test_quantized_weights);
+    RUN(test_checkpoints);
+    RUN(test_other_ways_to_save);
+    RUN(test_reselection);
+    RUN(test_a_memory_plan);
+    RUN(test_later_methods);
+    RUN(test_later_optimizers);
+    RUN(test_later_adapter_options);
+    RUN(test_control_buffers_and_example_offsets);
+    return check_result();
+}
