@@ -122,7 +122,7 @@ typedef struct speft_select_random {
     uint64_t k; /* the capacity of `indices` */
     uint64_t threshold;
     uint32_t *indices; /* [k], rising; NULL to count only */
-    uint64_t *count;   /* on the host: how many */
+    uint64_t *count;   /* on the host: how many; more than k is INVALID_ARGUMENT, with nothing written to `indices` */
 } speft_select_random;
 
 /* *sum = Σ values², in float64, over all arrays in order; the grouping of the sum must not depend on threads. */
@@ -212,7 +212,7 @@ typedef struct speft_step_adamw {
 /* One way to run an operation. `arguments` points to the operation's struct above. */
 typedef struct speft_backend_implementation {
     const char *name; /* "reference", "avx512" */
-    /* NULL when it can run this case, else why not, in static storage. */
+    /* Both functions are there. `refuse` returns NULL when it can run this case, else why not, in static storage. */
     const char *(*refuse)(const speft_backend_device *device, const void *arguments);
     speft_status (*run)(speft_backend_device *device, const void *arguments, speft_backend_failure *failure);
 } speft_backend_implementation;

@@ -1,0 +1,191 @@
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <optional>
+
+#include "speft/gradient.h"
+#include "tests/conformance/values.h"
+
+namespace data = boost::unit_test::data;
+using namespace conformance;
+
+namespace {
+
+struct Shape {
+    std::uint64_t tokens, in, out;
+    friend std::ostream &operator<<(std::ostream &stream, const Shape &shape) {
+        return stream << shape.tokens << " tokens, " << shape.in << " to " << shape.out;
+    }
+};
+
+// Around the widths of vectors and tiles, the groups of columns, and the blocks of tokens.
+const std::vector<Shape> shapes = {{1, 1, 1},    {1, 5, 3},     {2, 16, 8},   {15, 17, 9},  {16, 48, 16},
+                                   {17, 49, 65}, {64, 64, 64},  {63, 100, 1}, {65, 1, 100}, {255, 33, 7},
+                                   {256, 63, 6}, {257, 65, 13}, {600, 130, 70}};
+const std::vector<Shape> empty_shapes = {{0, 3, 4}, {5, 0, 4}, {5, 3, 0}, {0, 0, 0}};
+
+struct Case {
+    Shape shape;
+    std::int32_t layout;
+    bool masked;
+    float scale;
+    Tensor x, dy;
+    std::vector<std::uint32_t> indices;  // of all scalars when not masked
+    std::vector<float> sums;
+
+    // The two factors' columns that meet in the j-th scalar.
+    std::pair<std::uint64_t, std::uint64_t> locate(std::uint64_t j) const {
+        const std::uint64_t index = indices[j];
+        if (layout == SPEFT_LAYOUT_OUT_IN) return {index % shape.in, index / shape.in};
+        return {index / shape.out, index % shape.out};
+    }
+};
+
+Case make_case(Shape shape, std::int32_t layout, bool masked, const Tensor &x, const Tensor &dy, float scale) {
+    const std::vector<std::uint32_t> indices = make_mask(shape.in * shape.out, masked ? 7 : 1, 5);
+    return {shape, layout, masked, scale, x, dy, indices, make_values(indices.size(), Values::few, 6)};
+}
+
+std::optional<std::vector<float>> run(const Subject &subject, const Settings &settings, const Case &test) {
+    Device device(*subject.table, settings);
+    const DeviceArray<float> sums(device, test.sums);
+    const DeviceTensor x(device, test.x), dy(device, test.dy);
+    const DeviceArray<std::uint32_t> indices(device, test.indices);
+    const speft_add_product arguments = {.sums = sums.data(),
+                                         .x = x.data(),
+                                         .dy = dy.data(),
+                                         .indices = test.masked ? indices.data() : nullptr,
+                                         .count = test.sums.size(),
+                                         .tokens = test.shape.tokens,
+                                         .in = test.shape.in,
+                                         .out = test.shape.out,
+                                         .x_type = test.x.type(),
+                                         .dy_type = test.dy.type(),
+                                         .layout = test.layout,
+                                         .scale = test.scale};
+    if (!device.run(subject, &arguments)) return {};
+    return sums.read();
+}
+
+// The sum in float64, and the sum of magnitudes that scales its error in float32.
+struct Truth {
+    double value, magnitude;
+};
+
+Truth compute_truth(const Case &test, std::uint64_t j) {
+    const auto [column, row] = test.locate(j);
+    double sum = 0, magnitude = 0;
+    for (std::uint64_t t = 0; t < test.shape.tokens; ++t) {
+        const double product = static_cast<double>(test.dy.get(t * test.shape.out + row)) *
+                               test.x.get(t * test.shape.in + column);
+        sum += product;
+        magnitude += std::fabs(product);
+    }
+    return {test.sums[j] + test.scale * sum, std::fabs(test.sums[j]) + std::fabs(test.scale) * magnitude};
+}
+
+// Small integers times a power of two: every sum of products is exact in float32, in any order.
+Tensor make_exact(std::int32_t type, std::uint64_t count, int exponent, std::uint32_t seed) {
+    std::mt19937 random(seed);
+    std::vector<float> values(count);
+    for (float &value : values) value = std::ldexp(static_cast<float>(static_cast<int>(random() % 7) - 3), exponent);
+    return Tensor(type, values);
+}
+
+void check_exact(const std::vector<float> &sums, const Case &test) {
+    for (std::uint64_t j = 0; j < sums.size(); ++j) {
+        const float expected = static_cast<float>(compute_truth(test, j).value);
+        BOOST_REQUIRE_MESSAGE(sums[j] == expected, "sum " << j << " is " << sums[j] << ", expected " << expected);
+    }
+}
+
+const auto layouts = data::make({SPEFT_LAYOUT_OUT_IN, SPEFT_LAYOUT_IN_OUT});
+const auto masked_or_not = data::make({false, true});
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(add_product)
+
+BOOST_DATA_TEST_CASE(is_exact_where_float32_is,
+                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(shapes) * layouts * masked_or_not,
+                     subject, shape, layout, masked) {
+    const Tensor x = make_exact(SPEFT_SCALAR_FLOAT32, shape.tokens * shape.in, 0, 1);
+    const Tensor dy = make_exact(SPEFT_SCALAR_FLOAT32, shape.tokens * shape.out, -2, 2);
+    const Case test = make_case(shape, layout, masked, x, dy, 0.5f);
+    if (const auto sums = run(subject, one_thread, test)) check_exact(*sums, test);
+}
+
+BOOST_DATA_TEST_CASE(adds_nothing_of_nothing,
+                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(empty_shapes) * masked_or_not,
+                     subject, shape, masked) {
+    const Tensor x(SPEFT_SCALAR_FLOAT32, shape.tokens * shape.in);
+    const Tensor dy(SPEFT_SCALAR_FLOAT32, shape.tokens * shape.out);
+    const Case test = make_case(shape, SPEFT_LAYOUT_OUT_IN, masked, x, dy, 1.0f);
+    if (const auto sums = run(subject, one_thread, test)) check_same(*sums, test.sums);
+}
+
+BOOST_DATA_TEST_CASE(takes_every_type,
+                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(scalar_types) *
+                         data::make(scalar_types) * masked_or_not,
+                     subject, x_type, dy_type, masked) {
+    const Shape shape = {70, 67, 51};
+    const Tensor x = make_exact(x_type, shape.tokens * shape.in, 0, 1);
+    const Tensor dy = make_exact(dy_type, shape.tokens * shape.out, -2, 2);
+    const Case test = make_case(shape, SPEFT_LAYOUT_OUT_IN, masked, x, dy, 2.0f);
+    if (const auto sums = run(subject, one_thread, test)) check_exact(*sums, test);
+}
+
+BOOST_DATA_TEST_CASE(is_near_float64,
+                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(shapes) * masked_or_not, subject,
+                     shape, masked) {
+    const Tensor x(SPEFT_SCALAR_FLOAT32, make_values(shape.tokens * shape.in, Values::ordinary, 1));
+    const Tensor dy(SPEFT_SCALAR_FLOAT32, make_values(shape.tokens * shape.out, Values::ordinary, 2));
+    const Case test = make_case(shape, SPEFT_LAYOUT_OUT_IN, masked, x, dy, 0.3f);
+    const auto sums = run(subject, one_thread, test);
+    if (!sums) return;
+    // A term is rounded as a product, in at most `tokens` additions, and with the scale; the total is rounded where
+    // it is added, at most once a token. Each rounding is half of 2^-23 of the magnitude so far.
+    const double tolerance = (2.0 * static_cast<double>(shape.tokens) + 3.0) * 0x1p-24;
+    for (std::uint64_t j = 0; j < sums->size(); ++j) {
+        const Truth truth = compute_truth(test, j);
+        BOOST_REQUIRE_SMALL((*sums)[j] - truth.value, tolerance * truth.magnitude + 1e-300);
+    }
+}
+
+BOOST_DATA_TEST_CASE(keeps_denormals,
+                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(other_settings) * masked_or_not,
+                     subject, settings, masked) {
+    const Shape shape = {300, 70, 50};
+    const Tensor x = make_exact(SPEFT_SCALAR_FLOAT32, shape.tokens * shape.in, -75, 1);
+    const Tensor dy = make_exact(SPEFT_SCALAR_FLOAT32, shape.tokens * shape.out, -72, 2);
+    Case test = make_case(shape, SPEFT_LAYOUT_OUT_IN, masked, x, dy, 1.0f);
+    std::fill(test.sums.begin(), test.sums.end(), 0.0f);
+    if (const auto sums = run(subject, settings, test)) check_exact(*sums, test);
+}
+
+// What is padded inside an implementation must not meet an infinity outside.
+BOOST_DATA_TEST_CASE(confines_infinities,
+                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(shapes) * masked_or_not, subject,
+                     shape, masked) {
+    const std::uint64_t token = shape.tokens - 1, column = shape.in - 1;
+    Tensor x = make_exact(SPEFT_SCALAR_FLOAT32, shape.tokens * shape.in, 0, 1);
+    x.set(token * shape.in + column, std::numeric_limits<float>::infinity());
+    const Tensor dy = make_exact(SPEFT_SCALAR_FLOAT32, shape.tokens * shape.out, 0, 2);
+    const Case test = make_case(shape, SPEFT_LAYOUT_OUT_IN, masked, x, dy, 1.0f);
+    const auto sums = run(subject, one_thread, test);
+    if (!sums) return;
+    for (std::uint64_t j = 0; j < sums->size(); ++j)
+        BOOST_REQUIRE(same((*sums)[j], static_cast<float>(compute_truth(test, j).value)));
+}
+
+BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
+                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(other_settings) * masked_or_not,
+                     subject, settings, masked) {
+    const Shape shape = {600, 230, 190};
+    const Tensor x(SPEFT_SCALAR_BFLOAT16, make_values(shape.tokens * shape.in, Values::ordinary, 1));
+    const Tensor dy(SPEFT_SCALAR_FLOAT32, make_values(shape.tokens * shape.out, Values::ordinary, 2));
+    const Case test = make_case(shape, SPEFT_LAYOUT_IN_OUT, masked, x, dy, 0.3f);
+    const auto expected = run(subject, one_thread, test), actual = run(subject, settings, test);
+    if (expected) check_same(*actual, *expected);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,71 @@
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <optional>
+
+#include "tests/conformance/values.h"
+
+namespace data = boost::unit_test::data;
+using namespace conformance;
+
+namespace {
+
+struct Case {
+    std::vector<float> sums;
+    Tensor source;
+    std::vector<std::uint32_t> indices;
+    bool masked;
+    float scale;
+};
+
+Case make_case(std::uint64_t length, std::int32_t type, Values values, bool masked) {
+    Tensor source(type, make_values(length, values, 1));
+    std::vector<std::uint32_t> indices = masked ? make_mask(length, 3, 2) : std::vector<std::uint32_t>();
+    std::vector<float> sums = make_values(masked ? indices.size() : length, values, 3);
+    return {std::move(sums), std::move(source), std::move(indices), masked, 0.3f};
+}
+
+std::vector<float> compute_truth(const Case &test) {
+    std::vector<float> sums = test.sums;
+    for (std::uint64_t j = 0; j < sums.size(); ++j) {
+        const float added = rounded(test.scale * test.source.get(test.masked ? test.indices[j] : j));
+        sums[j] = rounded(sums[j] + added);
+    }
+    return sums;
+}
+
+std::optional<std::vector<float>> run(const Subject &subject, const Settings &settings, const Case &test) {
+    Device device(*subject.table, settings);
+    const DeviceArray<float> sums(device, test.sums);
+    const DeviceTensor source(device, test.source);
+    const DeviceArray<std::uint32_t> indices(device, test.indices);
+    const speft_add_values arguments = {.sums = sums.data(),
+                                        .source = source.data(),
+                                        .indices = test.masked ? indices.data() : nullptr,
+                                        .count = test.sums.size(),
+                                        .source_type = test.source.type(),
+                                        .scale = test.scale};
+    if (!device.run(subject, &arguments)) return {};
+    check_same(source.read(), test.source);
+    return sums.read();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(add_values)
+
+BOOST_DATA_TEST_CASE(matches,
+                     data::make(subjects(SPEFT_OPERATION_ADD_VALUES)) * data::make(lengths) *
+                         data::make(scalar_types) * data::make(kinds_of_values) * data::make({false, true}),
+                     subject, length, type, values, masked) {
+    const Case test = make_case(length, type, values, masked);
+    if (const auto sums = run(subject, one_thread, test)) check_same(*sums, compute_truth(test));
+}
+
+BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
+                     data::make(subjects(SPEFT_OPERATION_ADD_VALUES)) * data::make(other_settings), subject,
+                     settings) {
+    const Case test = make_case(70001, SPEFT_SCALAR_FLOAT32, Values::special, true);
+    if (const auto sums = run(subject, settings, test)) check_same(*sums, compute_truth(test));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

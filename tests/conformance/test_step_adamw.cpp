@@ -1,0 +1,244 @@
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <optional>
+
+#include "tests/conformance/segments.h"
+
+namespace data = boost::unit_test::data;
+using namespace conformance;
+
+namespace {
+
+struct Variant {
+    bool masked, absolute, own_ages, decay_to_zero;
+    friend std::ostream &operator<<(std::ostream &out, const Variant &variant) {
+        return out << (variant.masked ? "masked" : "whole") << (variant.absolute ? ", absolute" : "")
+                   << (variant.own_ages ? ", own ages" : "") << (variant.decay_to_zero ? ", decay to zero" : "");
+    }
+};
+
+const std::vector<Variant> variants = {{true, false, false, false}, {true, false, false, true},
+                                       {true, false, true, false},  {true, false, true, true},
+                                       {false, false, false, true}, {false, true, false, false},
+                                       {false, true, false, true},  {true, true, true, true}};
+
+// One parameter's part of a step, with its state.
+struct HostStep {
+    HostSegment segment;
+    std::vector<float> gradient{}, moment1{}, moment2{};
+    std::vector<std::uint32_t> ages{};
+    bool own_ages = false, decay_to_zero = false;
+    std::uint32_t age = 3;
+    float learning_rate = 1e-2f, decay = 1e-3f, gradient_scale = 0.7f;
+    float beta1 = 0.9f, one_minus_beta1 = 0.1f, beta2 = 0.99f, one_minus_beta2 = 0.01f, epsilon = 1e-8f;
+};
+
+// Short on purpose: later ages take the last entry.
+constexpr std::uint32_t corrections = 6;
+
+std::vector<float> make_corrections1() {
+    std::vector<float> table(corrections);
+    for (int age = 1; age < static_cast<int>(corrections); ++age)
+        table[age] = static_cast<float>(1.0 / (1.0 - std::pow(0.9, age)));
+    return table;
+}
+
+std::vector<float> make_corrections2() {
+    std::vector<float> table(corrections);
+    for (int age = 1; age < static_cast<int>(corrections); ++age)
+        table[age] = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(0.99, age)));
+    return table;
+}
+
+HostStep make_step(std::uint64_t length, std::int32_t type, Values values, Variant variant, std::uint32_t seed) {
+    HostStep step{.segment = make_segment(length, type, values, variant.masked, variant.absolute, seed)};
+    step.segment.merge();
+    const std::uint64_t count = step.segment.deltas.size();
+    step.gradient = make_values(count, values, seed + 3);
+    step.moment1 = make_values(count, Values::ordinary, seed + 4);
+    step.moment2 = make_values(count, Values::ordinary, seed + 5);
+    for (float &moment : step.moment2) moment *= moment;
+    step.own_ages = variant.own_ages;
+    step.decay_to_zero = variant.decay_to_zero;
+    for (std::uint64_t j = 0; j < count; ++j) step.ages.push_back(static_cast<std::uint32_t>(j * 5 % 11));
+    return step;
+}
+
+std::uint32_t take_age(HostStep &step, std::uint64_t j) {
+    return std::min(step.own_ages ? ++step.ages[j] : step.age, corrections - 1);
+}
+
+// optimizer.h, line by line, each operation rounded for itself.
+void advance(HostStep &step) {
+    static const std::vector<float> corrections1 = make_corrections1(), corrections2 = make_corrections2();
+    HostSegment &segment = step.segment;
+    for (std::uint64_t j = 0; j < segment.deltas.size(); ++j) {
+        const std::uint32_t age = take_age(step, j);
+        const float g = rounded(step.gradient[j] * step.gradient_scale);
+        const bool to_weight = step.decay_to_zero && !segment.absolute;
+        const float decayed = to_weight ? segment.weights.get(segment.place(j)) : segment.deltas[j];
+        const float delta = rounded(segment.deltas[j] - rounded(step.decay * decayed));
+        const float m = rounded(rounded(step.beta1 * step.moment1[j]) + rounded(step.one_minus_beta1 * g));
+        const float v = rounded(rounded(step.beta2 * step.moment2[j]) +
+                                rounded(rounded(step.one_minus_beta2 * g) * g));
+        const float numerator = rounded(rounded(step.learning_rate * corrections1[age]) * m);
+        const float root = rounded(rounded(std::sqrt(v)) * corrections2[age]);
+        const float denominator = rounded(root + step.epsilon);
+        step.moment1[j] = m;
+        step.moment2[j] = v;
+        segment.deltas[j] = rounded(delta - rounded(numerator / denominator));
+    }
+    segment.merge();
+}
+
+std::optional<std::vector<HostStep>> run(const Subject &subject, const Settings &settings,
+                                         std::vector<HostStep> steps, int updates) {
+    Device device(*subject.table, settings);
+    const DeviceArray<float> corrections1(device, make_corrections1()), corrections2(device, make_corrections2());
+    struct State {
+        State(Device &on, const HostStep &step)
+            : segment(on, step.segment), gradient(on, step.gradient), moment1(on, step.moment1),
+              moment2(on, step.moment2), ages(on, step.ages) {}
+        DeviceSegment segment;
+        DeviceArray<float> gradient, moment1, moment2;
+        DeviceArray<std::uint32_t> ages;
+    };
+    std::vector<std::unique_ptr<State>> states;
+    std::vector<speft_adamw_segment> segments;
+    for (const HostStep &step : steps) {
+        states.push_back(std::make_unique<State>(device, step));
+        const State &state = *states.back();
+        segments.push_back({.segment = state.segment.view,
+                            .gradient = state.gradient.data(),
+                            .moment1 = state.moment1.data(),
+                            .moment2 = state.moment2.data(),
+                            .ages = step.own_ages ? state.ages.data() : nullptr,
+                            .age = step.age,
+                            .decay_to_zero = step.decay_to_zero,
+                            .learning_rate = step.learning_rate,
+                            .decay = step.decay,
+                            .gradient_scale = step.gradient_scale,
+                            .beta1 = step.beta1,
+                            .one_minus_beta1 = step.one_minus_beta1,
+                            .beta2 = step.beta2,
+                            .one_minus_beta2 = step.one_minus_beta2,
+                            .epsilon = step.epsilon,
+                            .corrections = corrections,
+                            .corrections1 = corrections1.data(),
+                            .corrections2 = corrections2.data()});
+    }
+    const speft_step_adamw arguments = {.segments = segments.data(), .count = segments.size()};
+    for (int update = 0; update < updates; ++update)
+        if (!device.run(subject, &arguments)) return {};
+    for (std::uint64_t s = 0; s < steps.size(); ++s) {
+        steps[s].segment.weights = states[s]->segment.weights.read();
+        steps[s].segment.originals = states[s]->segment.originals.read();
+        steps[s].segment.deltas = states[s]->segment.deltas.read();
+        steps[s].gradient = states[s]->gradient.read();
+        steps[s].moment1 = states[s]->moment1.read();
+        steps[s].moment2 = states[s]->moment2.read();
+        steps[s].ages = states[s]->ages.read();
+    }
+    return steps;
+}
+
+void check_same_state(const HostStep &actual, const HostStep &expected) {
+    check_same(actual.segment.deltas, expected.segment.deltas);
+    check_same(actual.segment.weights, expected.segment.weights);
+    check_same(actual.moment1, expected.moment1);
+    check_same(actual.moment2, expected.moment2);
+    BOOST_TEST((actual.ages == expected.ages));
+    BOOST_TEST((actual.segment.originals == expected.segment.originals));
+    check_same(actual.gradient, expected.gradient);
+}
+
+void check_updates(const Subject &subject, const Settings &settings, std::vector<HostStep> steps, int updates) {
+    const auto actual = run(subject, settings, steps, updates);
+    if (!actual) return;
+    for (std::uint64_t s = 0; s < steps.size(); ++s) {
+        for (int update = 0; update < updates; ++update) advance(steps[s]);
+        check_same_state((*actual)[s], steps[s]);
+    }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(step_adamw)
+
+BOOST_DATA_TEST_CASE(matches_bit_for_bit,
+                     data::make(subjects(SPEFT_OPERATION_STEP_ADAMW)) * data::make(lengths) *
+                         data::make(scalar_types) * data::make(variants),
+                     subject, length, type, variant) {
+    check_updates(subject, one_thread, {make_step(length, type, Values::ordinary, variant, 1)}, 3);
+}
+
+BOOST_DATA_TEST_CASE(matches_on_special_values,
+                     data::make(subjects(SPEFT_OPERATION_STEP_ADAMW)) * data::make(scalar_types) *
+                         data::make(variants),
+                     subject, type, variant) {
+    check_updates(subject, one_thread, {make_step(5000, type, Values::special, variant, 1)}, 2);
+}
+
+BOOST_DATA_TEST_CASE(takes_parameters_of_several_kinds, data::make(subjects(SPEFT_OPERATION_STEP_ADAMW)), subject) {
+    std::vector<HostStep> steps;
+    for (const Variant variant : variants)
+        for (const std::int32_t type : scalar_types) {
+            const auto seed = static_cast<std::uint32_t>(steps.size());
+            steps.push_back(make_step(seed % 4 == 1 ? 0 : 400 * seed, type, Values::ordinary, variant, seed));
+            steps.back().age = seed;
+            steps.back().learning_rate = 1e-3f * static_cast<float>(seed);
+        }
+    for (HostStep &step : steps) step.age = std::max(step.age, 1u);
+    check_updates(subject, one_thread, steps, 2);
+}
+
+BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
+                     data::make(subjects(SPEFT_OPERATION_STEP_ADAMW)) * data::make(other_settings) *
+                         data::make({Values::ordinary, Values::special}),
+                     subject, settings, values) {
+    check_updates(subject, settings,
+                  {make_step(70001, SPEFT_SCALAR_BFLOAT16, values, variants[3], 1),
+                   make_step(5, SPEFT_SCALAR_FLOAT32, values, variants[5], 2)},
+                  2);
+}
+
+// Moments so small that a thread that flushes denormals would lose them.
+BOOST_DATA_TEST_CASE(keeps_denormal_moments,
+                     data::make(subjects(SPEFT_OPERATION_STEP_ADAMW)) * data::make(other_settings), subject,
+                     settings) {
+    HostStep step = make_step(1000, SPEFT_SCALAR_FLOAT32, Values::ordinary, variants[0], 1);
+    for (float &gradient : step.gradient) gradient = std::ldexp(gradient, -68);
+    for (float &moment : step.moment1) moment = std::ldexp(moment, -126);
+    for (float &moment : step.moment2) moment = std::ldexp(moment, -130);
+    check_updates(subject, settings, {step}, 2);
+}
+
+BOOST_DATA_TEST_CASE(is_near_float64,
+                     data::make(subjects(SPEFT_OPERATION_STEP_ADAMW)) * data::make(variants), subject, variant) {
+    const HostStep before = make_step(3000, SPEFT_SCALAR_FLOAT32, Values::ordinary, variant, 1);
+    const auto after = run(subject, one_thread, {before}, 1);
+    if (!after) return;
+    HostStep aging = before;
+    for (std::uint64_t j = 0; j < before.segment.deltas.size(); ++j) {
+        const int age = static_cast<int>(take_age(aging, j));
+        const double g = static_cast<double>(before.gradient[j]) * before.gradient_scale;
+        const bool to_weight = before.decay_to_zero && !before.segment.absolute;
+        const double delta = before.segment.deltas[j];
+        const double weight = before.segment.weights.get(before.segment.place(j));
+        const double decay = before.decay * (to_weight ? weight : delta);
+        const double old_part = static_cast<double>(before.beta1) * before.moment1[j];
+        const double new_part = before.one_minus_beta1 * g;
+        const double v = static_cast<double>(before.beta2) * before.moment2[j] + before.one_minus_beta2 * g * g;
+        const double factor = before.learning_rate / (1.0 - std::pow(0.9, age)) /
+                              (std::sqrt(v) / std::sqrt(1.0 - std::pow(0.99, age)) + before.epsilon);
+        const double expected = delta - decay - factor * (old_part + new_part);
+        // At most 16 roundings lie on any way from an input to the result, each half of 2^-23 of a term that is no
+        // larger than these; the two parts of m may cancel, so that each counts for itself.
+        const double tolerance =
+            16 * 0x1p-24 *
+            (std::fabs(delta) + std::fabs(decay) + factor * (std::fabs(old_part) + std::fabs(new_part)));
+        BOOST_REQUIRE_SMALL((*after)[0].segment.deltas[j] - expected, tolerance + 1e-300);
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()

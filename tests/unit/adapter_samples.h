@@ -1,0 +1,180 @@
+// What the tests of storage share: a folder that goes away, whole files as bytes, sample records, and expecting a
+// Failure.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "core/base/random.h"
+#include "core/base/status.h"
+#include "core/storage/adapter_record.h"
+#include "speft/adapter.h"
+#include "speft/backend.h"
+#include "speft/optimizer.h"
+#include "speft/selection.h"
+
+namespace speft::testing {
+
+class TemporaryFolder {
+public:
+    TemporaryFolder() {
+        std::string name = (std::filesystem::temp_directory_path() / "speft-test-XXXXXX").string();
+        if (!mkdtemp(name.data())) throw std::system_error(errno, std::generic_category(), name);
+        path_ = name;
+    }
+    TemporaryFolder(const TemporaryFolder &) = delete;
+    ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+
+    const std::filesystem::path &path() const { return path_; }
+    std::string operator/(const char *name) const { return (path_ / name).string(); }
+
+    // The names of what is in it, sorted.
+    std::vector<std::string> list() const {
+        std::vector<std::string> names;
+        for (const auto &entry : std::filesystem::directory_iterator(path_))
+            names.push_back(entry.path().filename().string());
+        std::ranges::sort(names);
+        return names;
+    }
+
+private:
+    std::filesystem::path path_;
+};
+
+inline std::string read_bytes(const std::string &path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline void write_bytes(const std::string &path, const std::string &bytes) {
+    std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+// Draws in order from one key.
+class Draws {
+public:
+    explicit Draws(std::uint64_t key) : key_(key) {}
+    std::uint64_t operator()() { return draw64(key_, counter_++); }
+    std::uint64_t below(std::uint64_t limit) { return (*this)() % limit; }
+
+private:
+    std::uint64_t key_;
+    std::uint64_t counter_ = 0;
+};
+
+// Any bits, NaN payloads and denormals among them.
+inline std::vector<float> draw_floats(Draws &draws, std::size_t count) {
+    std::vector<float> values(count);
+    for (float &value : values) value = std::bit_cast<float>(static_cast<std::uint32_t>(draws()));
+    return values;
+}
+
+// `count` of `size` scalars, by the library's own exact draw.
+inline std::vector<std::uint32_t> draw_mask(Draws &draws, std::uint32_t size, std::uint32_t count) {
+    std::vector<std::uint32_t> indices;
+    if (count == 0) return indices;
+    const Permutation permutation(draws(), size);
+    for (std::uint32_t i = 0; i < count; ++i) indices.push_back(permutation(i));
+    std::ranges::sort(indices);
+    return indices;
+}
+
+inline ParameterRecord make_sparse(Draws &draws, std::string name, std::vector<std::int64_t> shape,
+                                   std::vector<std::uint32_t> indices) {
+    ParameterRecord parameter;
+    parameter.name = std::move(name);
+    parameter.shape = std::move(shape);
+    parameter.base_hash = draws();
+    parameter.deltas = draw_floats(draws, indices.size());
+    parameter.indices = std::move(indices);
+    return parameter;
+}
+
+inline ParameterRecord make_dense(Draws &draws, std::string name, std::vector<std::int64_t> shape) {
+    std::size_t size = 1;
+    for (const std::int64_t extent : shape) size *= static_cast<std::size_t>(extent);
+    ParameterRecord parameter;
+    parameter.name = std::move(name);
+    parameter.shape = std::move(shape);
+    parameter.role = SPEFT_ROLE_DENSE;
+    parameter.base_hash = draws();
+    parameter.deltas = draw_floats(draws, size);
+    return parameter;
+}
+
+// Options only.
+inline AdapterRecord make_empty_record() {
+    AdapterRecord record;
+    record.method = SPEFT_SELECT_GRADIENT;
+    record.density = 0.005;
+    record.optimizer = SPEFT_OPTIMIZER_ADAMW;
+    return record;
+}
+
+// A little of everything: both roles, all types, an empty mask, an empty shape, a scalar, a name in UTF-8.
+inline AdapterRecord make_record(std::uint64_t seed) {
+    Draws draws(make_key(seed, "record"));
+    AdapterRecord record = make_empty_record();
+    record.method = SPEFT_SELECT_SNIP;
+    record.scope = SPEFT_SCOPE_PER_TENSOR;
+    record.seed = draws();
+    record.steps = static_cast<std::int64_t>(draws.below(100000));
+    record.parameters.push_back(make_sparse(draws, "encoder.0.query.weight", {64, 48}, draw_mask(draws, 3072, 40)));
+    record.parameters.push_back(make_dense(draws, "head.weight", {2, 48}));
+    record.parameters.push_back(make_sparse(draws, "größe \"quoted\"\n", {200000}, {0, 65536, 199999}));
+    record.parameters.push_back(make_sparse(draws, "untouched", {7, 3, 2}, {}));
+    record.parameters.push_back(make_dense(draws, "temperature", {}));
+    record.parameters.push_back(make_dense(draws, "nothing", {0, 5}));
+    record.parameters[0].scalar_type = SPEFT_SCALAR_BFLOAT16;
+    record.parameters[2].scalar_type = SPEFT_SCALAR_FLOAT16;
+    record.parameters[1].group = 1;
+    return record;
+}
+
+inline bool same_bits(const std::vector<float> &a, const std::vector<float> &b) {
+    return std::ranges::equal(a, b, {}, std::bit_cast<std::uint32_t, float>, std::bit_cast<std::uint32_t, float>);
+}
+
+inline bool same(const ParameterRecord &a, const ParameterRecord &b) {
+    return a.name == b.name && a.shape == b.shape && a.scalar_type == b.scalar_type && a.role == b.role &&
+           a.group == b.group && a.base_hash == b.base_hash && a.indices == b.indices &&
+           same_bits(a.deltas, b.deltas);
+}
+
+inline bool same(const AdapterRecord &a, const AdapterRecord &b) {
+    return a.method == b.method && a.scope == b.scope && a.random == b.random &&
+           std::bit_cast<std::uint64_t>(a.density) == std::bit_cast<std::uint64_t>(b.density) &&
+           a.budget == b.budget && a.seed == b.seed && a.optimizer == b.optimizer && a.age == b.age &&
+           a.steps == b.steps &&
+           std::ranges::equal(a.parameters, b.parameters,
+                              [](const ParameterRecord &x, const ParameterRecord &y) { return same(x, y); });
+}
+
+// Checks that `action` throws a Failure of this status whose message contains `words`; gives the native code.
+template <class Action>
+std::int64_t expect_failure(speft_status status, const std::string &words, Action &&action) {
+    try {
+        action();
+    } catch (const Failure &failure) {
+        BOOST_CHECK_EQUAL(failure.status(), status);
+        BOOST_CHECK_MESSAGE(std::string(failure.what()).find(words) != std::string::npos,
+                            "the message should contain \"" << words << "\": " << failure.what());
+        return failure.native_code();
+    }
+    BOOST_ERROR("nothing was refused; expected a message with \"" << words << "\"");
+    return 0;
+}
+
+}  // namespace speft::testing
