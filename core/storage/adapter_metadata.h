@@ -1,0 +1,24 @@
+// What an adapter file says in words: all of a record but its indices and deltas, as the JSON text in the file's
+// "speft.adapter".
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/storage/adapter_record.h"
+
+namespace speft {
+
+struct AdapterMetadata {
+    AdapterRecord record;               // without indices and deltas; its declarations are checked
+    std::vector<std::uint64_t> counts;  // of each parameter: how many deltas it has
+};
+
+// Throws Failure(SPEFT_INVALID_ARGUMENT) for a number that has no word.
+std::string format_metadata(const AdapterRecord &record);
+
+// Throws Defect.
+AdapterMetadata parse_metadata(const std::string &text);
+
+}  // namespace speft

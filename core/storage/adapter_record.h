@@ -1,0 +1,43 @@
+// What an adapter file says, as plain data on the host: the core fills it from an adapter or makes one of it, the
+// storage turns it into bytes and back. Once read it is consistent: names are unique and not empty, sizes agree,
+// indices strictly increase and lie inside.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace speft {
+
+struct ParameterRecord {
+    std::string name;
+    std::vector<std::int64_t> shape;
+    std::int32_t scalar_type = 0;   // SPEFT_SCALAR_…: the weight's type
+    std::int32_t role = 0;          // SPEFT_ROLE_…
+    std::int32_t group = 0;
+    std::uint64_t base_hash = 0;    // hash_bytes of the original bits of the selected scalars, in order; 0: dense
+    std::vector<std::uint32_t> indices;  // of a sparse parameter; empty for a dense one, which has them all
+    std::vector<float> deltas;           // as many as indices; of a dense parameter all of its values
+};
+
+struct AdapterRecord {
+    std::int32_t method = 0;     // SPEFT_SELECT_…
+    std::int32_t scope = 0;      // SPEFT_SCOPE_…
+    std::int32_t random = 0;     // SPEFT_RANDOM_…
+    double density = 0;          // 0 when a budget was given
+    std::int64_t budget = 0;
+    std::uint64_t seed = 0;
+    std::int32_t optimizer = 0;  // SPEFT_OPTIMIZER_…
+    std::int32_t age = 0;        // SPEFT_AGE_…
+    std::int64_t steps = 0;
+    std::vector<ParameterRecord> parameters;
+};
+
+// Throws Defect unless the declarations are what speft_create_adapter takes: at least one parameter and one scalar,
+// names unique, not empty and UTF-8 without NUL, shapes of fewer than 2^32 scalars, fields in their ranges.
+void check_declarations(const AdapterRecord &record);
+
+// Throws Defect unless it is consistent.
+void check_record(const AdapterRecord &record);
+
+}  // namespace speft
