@@ -1,0 +1,68 @@
+"""Fine-tunes a language model sparsely and in other ways, and compares them: start here, with `--help`.
+
+Beside this file:
+    command_line.py   the options                  settings.py   what a comparison is run with
+    data.py           texts, labels, batches       model.py      the encoder, its new head, its targets
+    methods.py        what each method trains      train.py      one method, in a process of its own
+    verify.py         reload and unmerge, checked  report.py     table, report.json, report.png
+    tune.py           how learning rates were chosen
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from command_line import read_command_line
+from data import load_dataset
+from errors import one_line_errors
+from report import table, write_picture, write_report
+from run import run_method, verify_method
+from settings import SPARSE_METHODS, Settings
+
+
+def main() -> None:
+    started = time.perf_counter()
+    settings, methods = read_command_line()
+    dataset = load_dataset(settings)
+    print(
+        f"{len(dataset.train):,} texts to train on, {len(dataset.held_out):,} held out, "
+        f"{len(dataset.label_names)} labels; {settings.steps} steps of {settings.batch_size}",
+        flush=True,
+    )
+    results = [run_method(settings, name) for name in methods]
+    checks = check_sparse(settings, results)
+    report = {
+        "methods": results,
+        **checks,
+        "seconds_total": time.perf_counter() - started,
+        "held_out": len(dataset.held_out),
+    }
+    out = Path(settings.out)
+    write_report(report, out / "report.json")
+    write_picture(report, out / "report.png")
+    print(f"\n{table(report)}\n{out}: report.json, report.png, and each method's adapter")
+    different = [name for name, same in checks.items() if not same]
+    if different:
+        sys.exit(f"error: the check failed: {', '.join(different)}")
+
+
+def check_sparse(settings: Settings, results: list[dict]) -> dict[str, bool]:
+    """Whether every sparse adapter gave the same predictions when reloaded, and the weights when unmerged.
+
+    Unmerging is checked on the model that was trained, and on the one that the adapter was loaded onto.
+    """
+    sparse = [result for result in results if result["name"] in SPARSE_METHODS]
+    if not sparse:
+        return {}
+    loaded = [verify_method(settings, result["name"]) for result in sparse]
+    return {
+        "reload_identical": all(found["reload_identical"] for found in loaded),
+        "unmerge_bit_exact": all(found["unmerge_bit_exact"] for found in sparse + loaded),
+    }
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

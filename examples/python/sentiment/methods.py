@@ -1,0 +1,144 @@
+"""The ways to fine-tune that are compared. Each says what of a model is trained, and what is kept of it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from pathlib import Path
+
+import peft
+import torch
+from model import Classifier, linear_weights
+from safetensors.torch import save_file
+from settings import AT_LORA_BUDGET, Settings
+from speft.torch import SparseAdapter
+
+LORA_RANK = 2
+
+# Chosen by `python tune.py` as the best accuracy on the validation split, the held-out split untouched.
+LEARNING_RATES = {
+    "head-only": 2e-2,
+    "random": 1e-2,
+    "gradient": 4e-3,
+    "snip": 4e-3,
+    "full": 1e-4,
+    "lora": 5e-3,
+}
+
+
+class Method(abc.ABC):
+    """A classifier made ready to be tuned in one way."""
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, model: Classifier) -> None:
+        self.model = model
+
+    def prepare(self, losses: Iterable[torch.Tensor]) -> None:
+        """Sparse methods choose here, by the losses of a few batches; the others start at once."""
+        return
+
+    @property
+    def density(self) -> float:
+        """Trained scalars of the targeted matrices over all their scalars."""
+        return 0.0
+
+    @property
+    def trained(self) -> int:
+        """All trained scalars, the head's among them."""
+        return sum(parameter.numel() for parameter in self.trained_tensors().values())
+
+    def trained_tensors(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def save(self, path: Path) -> None:
+        """Writes what must be kept to have the tuned model again, given the pretrained one."""
+        save_file(self.trained_tensors(), path)
+
+
+class HeadOnly(Method):
+    """The pretrained encoder as it is; only the new head learns."""
+
+    def __init__(self, model: Classifier, learning_rate: float) -> None:
+        super().__init__(model)
+        model.encoder.requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(model.head.parameters(), lr=learning_rate, weight_decay=0.0)
+
+
+class Full(Method):
+    """Every parameter of encoder and head."""
+
+    def __init__(self, model: Classifier, learning_rate: float) -> None:
+        super().__init__(model)
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
+
+    @property
+    def density(self) -> float:
+        return 1.0
+
+
+class Lora(Method):
+    """Low-rank adapters on every targeted matrix, by Hugging Face PEFT."""
+
+    def __init__(self, model: Classifier, learning_rate: float) -> None:
+        super().__init__(model)
+        targets = [name.removeprefix("encoder.").removesuffix(".weight") for name in linear_weights(model)]
+        config = peft.LoraConfig(r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules=targets)
+        model.encoder = peft.get_peft_model(model.encoder, config)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
+
+
+class Sparse(Method):
+    """A few chosen scalars of the targeted matrices, by speft; the head is trained in full beside them."""
+
+    def __init__(self, model: Classifier, adapter: SparseAdapter) -> None:
+        super().__init__(model)
+        self.optimizer = self.adapter = adapter
+
+    def prepare(self, losses: Iterable[torch.Tensor]) -> None:
+        for loss in losses:
+            loss.backward()
+            self.adapter.observe()
+        self.adapter.select()
+
+    @property
+    def density(self) -> float:
+        return self.adapter.info.selected_scalars / self.adapter.info.targeted_scalars
+
+    @property
+    def trained(self) -> int:
+        return self.adapter.info.trained_scalars
+
+    def save(self, path: Path) -> None:
+        self.adapter.save(path)
+
+
+def make_method(name: str, model: Classifier, settings: Settings) -> Method:
+    """The method of this name: see METHODS and MORE_METHODS in settings.py."""
+    kind = name.removesuffix(AT_LORA_BUDGET)
+    learning_rate = settings.learning_rate or LEARNING_RATES[kind]
+    if kind == "head-only":
+        return HeadOnly(model, learning_rate)
+    if kind == "full":
+        return Full(model, learning_rate)
+    if kind == "lora":
+        return Lora(model, learning_rate)
+    targets = linear_weights(model)
+    size = {"density": settings.density} if name == kind else {"budget": lora_budget(model, targets)}
+    adapter = SparseAdapter(
+        model,
+        targets=targets,
+        scope="global",
+        selection=kind,
+        dense=["head.*"],
+        lr=learning_rate,
+        seed=settings.seed,
+        **size,
+    )
+    return Sparse(model, adapter)
+
+
+def lora_budget(model: Classifier, targets: list[str]) -> int:
+    """As many scalars as LoRA trains on these matrices."""
+    return sum(LORA_RANK * sum(model.get_parameter(name).shape) for name in targets)

@@ -1,0 +1,123 @@
+"""The example program on a user's own files: a small model and a few rows, and files that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "python" / "sentiment" / "main.py"
+WORDS = ["good", "bad", "odd", "film", "book", "play", "the", "was"]
+
+
+def run_program(*options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, PROGRAM, *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two narrow layers with random weights, and a tokenizer that knows the words above."""
+    directory = tmp_path_factory.mktemp("checkpoint")
+    (directory / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
+    BertTokenizerFast(vocab=str(directory / "vocab.txt")).save_pretrained(directory)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=32, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    BertModel(config).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """126 rows with three labels, one of them with a space and a sign outside of ASCII."""
+    labels = {"good": "yes", "bad": "no", "odd": "not sure – odd"}
+    things = ["film", "book", "play"] * 14
+    lines = [f"{label}\tthe {thing} was {word}" for thing in things for word, label in labels.items()]
+    path = tmp_path_factory.mktemp("rows") / "rows.tsv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_own_data_and_model_give_the_same_report(checkpoint: Path, rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder with space"
+    run = run_program(
+        "--data", rows, "--model", checkpoint, "--out", out, "--steps", 3, "--batch-size", 8,
+        "--salience-batches", 2, "--density", 0.05, "--methods", "head-only", "gradient",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["reload_identical"] is True
+    assert report["unmerge_bit_exact"] is True
+    assert report["seconds_total"] > 0
+    head_only, gradient = report["methods"]
+    head = 3 * 16 + 3
+    targeted = 2 * (4 * 16 * 16 + 2 * 16 * 32)
+    selected = targeted * 5 // 100
+    assert (head_only["name"], head_only["trained"], head_only["density"]) == ("head-only", head, 0)
+    assert (gradient["name"], gradient["trained"]) == ("gradient", selected + head)
+    assert gradient["density"] == selected / targeted
+    for method in report["methods"]:
+        assert 0 <= method["accuracy"] <= 1
+        assert method["loss"] > 0
+        assert method["seconds_per_step"] > 0
+        assert method["peak_rss_bytes"] > method["adapter_bytes"]
+        assert method["adapter_bytes"] == (out / method["name"] / "adapter.safetensors").stat().st_size
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"", "expected at least 100 rows, got 0"),
+        (b"yes\tgood\n" * 99, "expected at least 100 rows, got 99"),
+        (b"yes\tgood\n" * 100, "expected at least two different labels, got only 'yes'"),
+        (b"yes\tgood\nno bad\n", "line 2: expected two columns (label, tab, text), got 1"),
+        (b"yes\tgood\tvery\n", "line 1: expected two columns (label, tab, text), got 3"),
+        (b"\tgood\n", "line 1: the label is empty"),
+        (b"yes\t \n", "line 1: the text is empty"),
+        (b"yes\tgood\nno\tb\xe9d\n", "expected UTF-8 text, but byte 13 is not"),
+    ],
+)
+def test_unusable_rows_get_one_line(content: bytes | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    if content is not None:
+        path.write_bytes(content)
+    assert_one_line(run_program("--data", path, "--out", tmp_path / "out"), message)
+
+
+def test_unusable_checkpoints_get_one_line(checkpoint: Path, rows: Path, tmp_path: Path) -> None:
+    def refused(message: str) -> None:
+        assert_one_line(run_program("--data", rows, "--model", model, "--out", tmp_path / "out"), message)
+
+    model = tmp_path / "model"
+    refused("found no directory")
+    model.mkdir()
+    refused("it has no config.json")
+    (model / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    refused("the checkpoint has no weights")
+    (model / "model.safetensors").write_bytes(b"not a safetensors file")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (model / name).write_bytes((checkpoint / name).read_bytes())
+    refused("no model could be loaded")
+    (model / "config.json").write_text("{")
+    refused("no tokenizer could be loaded")
+
+
+def test_an_output_directory_that_cannot_be_made_gets_one_line(rows: Path) -> None:
+    run = run_program("--data", rows, "--out", rows / "below")
+    assert_one_line(run, "cannot be written (Not a directory)")
+
+
+def assert_one_line(run: subprocess.CompletedProcess[str], message: str) -> None:
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: ")
+    assert message in run.stderr
+    assert run.stderr.count("\n") == 1
