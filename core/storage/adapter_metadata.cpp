@@ -74,10 +74,18 @@ std::uint64_t parse_unsigned(const std::string &text, int base, const char *fiel
     return value;
 }
 
+constexpr std::size_t hash_digits = 16;
+
 std::string format_hash(std::uint64_t hash) {
-    char text[17];
+    char text[hash_digits + 1];
     std::snprintf(text, sizeof text, "%016" PRIx64, hash);
     return text;
+}
+
+std::uint64_t parse_hash(const std::string &text) {
+    if (text.size() != hash_digits)
+        throw Defect("\"base_hash\" must have " + std::to_string(hash_digits) + " digits, got " + quote(text));
+    return parse_unsigned(text, 16, "base_hash");
 }
 
 nlohmann::ordered_json format_parameter(const ParameterRecord &parameter) {
@@ -100,7 +108,7 @@ ParameterRecord parse_parameter(const JsonObject &parameter) {
     record.role = find_number(roles, parameter, "role");
     record.group =
         static_cast<std::int32_t>(parameter.size("group", std::numeric_limits<std::int32_t>::max()));
-    record.base_hash = parse_unsigned(parameter.text("base_hash"), 16, "base_hash");
+    record.base_hash = parse_hash(parameter.text("base_hash"));
     return record;
 }
 

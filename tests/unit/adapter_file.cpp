@@ -167,6 +167,47 @@ BOOST_AUTO_TEST_CASE(is_small) {
     BOOST_CHECK(same(read_adapter_file(path), record));
 }
 
+// The format itself, written out: files of today must be read by the versions of tomorrow.
+BOOST_AUTO_TEST_CASE(a_small_file_has_exactly_these_bytes) {
+    AdapterRecord record = make_empty_record();
+    record.density = 0.1;
+    record.seed = 7;
+    record.steps = 3;
+    record.parameters.resize(2);
+    ParameterRecord &w = record.parameters[0], &b = record.parameters[1];
+    w.name = "w";
+    w.shape = {2, 40000};
+    w.base_hash = 0xabcdef;
+    w.indices = {1, 65537};
+    w.deltas = {1.0f, -2.0f};
+    b.name = "b";
+    b.shape = {1};
+    b.scalar_type = SPEFT_SCALAR_BFLOAT16;
+    b.role = SPEFT_ROLE_DENSE;
+    b.group = 1;
+    b.deltas = {0.5f};
+    const TemporaryFolder folder;
+    write_adapter_file(record, folder / "a", nullptr);
+
+    std::string header =
+        R"({"__metadata__":{"speft.adapter":"{\"method\":\"gradient\",\"scope\":\"global\",\"random\":\"exact\",)"
+        R"(\"density\":0.1,\"budget\":0,\"seed\":\"7\",\"optimizer\":\"adamw\",\"age\":\"common\",\"steps\":3,)"
+        R"(\"parameters\":[{\"name\":\"w\",\"shape\":[2,40000],\"type\":\"float32\",\"role\":\"sparse\",\"group\":0,)"
+        R"(\"base_hash\":\"0000000000abcdef\",\"count\":2},{\"name\":\"b\",\"shape\":[1],\"type\":\"bfloat16\",)"
+        R"(\"role\":\"dense\",\"group\":1,\"base_hash\":\"0000000000000000\",\"count\":1}]}",)"
+        R"("speft.format":"1","speft.version":")" SPEFT_VERSION R"("},)"
+        R"("b.values":{"data_offsets":[8,12],"dtype":"F32","shape":[1]},)"
+        R"("w.deltas":{"data_offsets":[0,8],"dtype":"F32","shape":[2]},)"
+        R"("w.gaps":{"data_offsets":[12,18],"dtype":"U16","shape":[3]}})";
+    header.resize((header.size() + 7) / 8 * 8, ' ');
+    const std::uint64_t length = header.size();
+    const std::string data = {'\0', '\0', '\x80', '\x3f', '\0', '\0', '\0', '\xc0', '\0', '\0', '\0', '\x3f',
+                              '\1', '\0', '\xff', '\xff', '\0', '\0'};
+    std::string expected(reinterpret_cast<const char *>(&length), sizeof length);
+    expected += header + data;
+    BOOST_CHECK_EQUAL(read_bytes(folder / "a"), expected);
+}
+
 BOOST_AUTO_TEST_CASE(equal_records_make_equal_files_with_aligned_data) {
     const TemporaryFolder folder;
     write_adapter_file(make_record(7), folder / "a", nullptr);

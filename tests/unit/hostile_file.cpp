@@ -296,9 +296,10 @@ BOOST_AUTO_TEST_CASE(parameters_that_lie) {
     spoiled("sparse", "dense", "\"w.values\" is missing");
     spoiled(R"("group":0)", R"("group":2147483648)", "\"group\"");
     spoiled(R"("group":0)", R"("group":-1)", "\"group\"");
-    spoiled("0123456789abcdef", "", "\"base_hash\"");
-    spoiled("0123456789abcdef", "0123456789abcdefg", "\"base_hash\"");
-    spoiled("0123456789abcdef", "10123456789abcdef", "\"base_hash\"");
+    spoiled("0123456789abcdef", "", "16 digits");
+    spoiled("0123456789abcdef", "123456789abcdef", "16 digits");
+    spoiled("0123456789abcdef", "10123456789abcdef", "16 digits");
+    spoiled("0123456789abcdef", "0123456789abcdeg", "base 16");
     spoiled(R"("count":2)", R"("count":1)", "expected [1]");
     spoiled(R"("count":2)", R"("count":3)", "expected [3]");
     spoiled(R"("count":2)", R"("count":9223372036854775807)", "expected [9223372036854775807]");
