@@ -92,14 +92,16 @@ class Lora(Method):
 class Sparse(Method):
     """A few chosen scalars of the targeted matrices, by speft; the head is trained in full beside them."""
 
-    def __init__(self, model: Classifier, adapter: SparseAdapter) -> None:
+    def __init__(self, model: Classifier, adapter: SparseAdapter, by_gradients: bool) -> None:
         super().__init__(model)
         self.optimizer = self.adapter = adapter
+        self.by_gradients = by_gradients
 
     def prepare(self, losses: Iterable[torch.Tensor]) -> None:
-        for loss in losses:
-            loss.backward()
-            self.adapter.observe()
+        if self.by_gradients:
+            for loss in losses:
+                loss.backward()
+                self.adapter.observe()
         self.adapter.select()
 
     @property
@@ -136,7 +138,7 @@ def make_method(name: str, model: Classifier, settings: Settings) -> Method:
         seed=settings.seed,
         **size,
     )
-    return Sparse(model, adapter)
+    return Sparse(model, adapter, by_gradients=kind != "random")
 
 
 def lora_budget(model: Classifier, targets: list[str]) -> int:
