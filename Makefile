@@ -7,7 +7,8 @@
 #   make check                                 the quick ones, after a change
 #   make setup                                 what is missing on this machine: Debian packages, .venv, data, the build
 
-demo_options := $(if $(ALL),--all) $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)') $(if $(OUT),--out '$(OUT)')
+# Read by the shell, so that any path is taken as it is.
+export ALL DATA MODEL OUT
 
 .PHONY: help setup demo test check clean
 
@@ -18,7 +19,8 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	@.venv/bin/python examples/python/sentiment/main.py $(demo_options)
+	@.venv/bin/python examples/python/sentiment/main.py $${ALL:+--all} \
+		$${DATA:+--data "$$DATA"} $${MODEL:+--model "$$MODEL"} $${OUT:+--out "$$OUT"}
 
 test: setup
 	@tools/test.sh

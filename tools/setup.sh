@@ -14,7 +14,8 @@ install_packages() {
     for package in g++ git libboost-test-dev libdlpack-dev make nlohmann-json3-dev; do
         dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
-    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv python3-dev)
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    python3 -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("include"), "Python.h").stat()' 2>/dev/null || missing+=(python3-dev)
     [ ${#missing[@]} -eq 0 ] && return
     local root=()
     if [ "$(id -u)" -ne 0 ]; then
