@@ -4,6 +4,7 @@
 
 #include "capi/src/structs.h"
 #include "core/base/status.h"
+#include "core/base/utf8.h"
 
 using namespace speft;
 
@@ -63,24 +64,6 @@ Hyperparameters read_hyperparameters(const speft_hyperparameters *hyperparameter
                                given.epsilon, given.weight_decay,  given.momentum};
     check_hyperparameters(read, name);
     return read;
-}
-
-bool is_utf8(const std::string &text) {
-    for (std::size_t at = 0; at < text.size();) {
-        const auto lead = static_cast<unsigned char>(text[at]);
-        const int length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3
-                           : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
-        if (length == 0 || at + static_cast<std::size_t>(length) > text.size()) return false;
-        for (int next = 1; next < length; ++next)
-            if ((static_cast<unsigned char>(text[at + static_cast<std::size_t>(next)]) & 0xc0) != 0x80) return false;
-        const auto second = length > 1 ? static_cast<unsigned char>(text[at + 1]) : 0;
-        // Overlong forms, surrogates, and beyond U+10FFFF.
-        if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
-            (lead == 0xf4 && second > 0x8f))
-            return false;
-        at += static_cast<std::size_t>(length);
-    }
-    return true;
 }
 
 Parameter read_parameter(const speft_parameter *parameter, std::int64_t position) {

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "core/base/tensor_view.h"
+#include "core/base/utf8.h"
 #include "core/storage/defect.h"
 #include "core/storage/json.h"
 #include "core/storage/shape.h"

@@ -97,15 +97,6 @@ std::string quote(std::string_view text) {
     return Json(shorten(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-bool is_utf8(std::string_view text) {
-    try {
-        Json(std::string(text)).dump();
-        return true;
-    } catch (const Json::type_error &) {
-        return false;
-    }
-}
-
 JsonObject::JsonObject(const Json &value, std::string where) : value_(value), where_(std::move(where)) {
     if (!value_.is_object()) throw Defect(where_ + " is not a JSON object");
 }

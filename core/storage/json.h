@@ -22,8 +22,6 @@ std::string shorten(std::string_view text);
 // Shortened, in quotes, with control characters and invalid UTF-8 made harmless.
 std::string quote(std::string_view text);
 
-bool is_utf8(std::string_view text);
-
 // A view on an object, with the words that name it in messages.
 class JsonObject {
 public:

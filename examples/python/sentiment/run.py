@@ -28,7 +28,9 @@ def verify_method(settings: Settings, name: str) -> dict:
 
 def _run(script: str, settings: Settings, name: str) -> None:
     """A script that fails has said why; this process then ends with its status."""
-    status = subprocess.run([sys.executable, HERE / script, settings.write(), name], check=False).returncode
+    # What a library will rename in a later version is no news to who runs this.
+    command = [sys.executable, "-W", "ignore::FutureWarning", HERE / script, settings.write(), name]
+    status = subprocess.run(command, check=False).returncode
     if status < 0:
         sys.exit(f"error: {script} for {name} was ended by signal {-status} (9 is often too little memory)")
     if status:
