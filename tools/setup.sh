@@ -69,10 +69,12 @@ build() {
     cmake --build build >$logs/build.log 2>&1 || { grep -E 'error|FAILED' -A5 $logs/build.log | head -60; return 1; }
 }
 
-# From the tree that is built already; only what the package does not have yet is made.
+# One wheel from the tree that is built already; every environment of the tests gets the same one.
 install_package() {
-    .venv/bin/pip install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
-        -C build-dir="$PWD/build" ./bindings/python >$logs/install.log 2>&1 || { tail -20 $logs/install.log; return 1; }
+    rm -rf build/wheel
+    .venv/bin/pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps -C build-dir="$PWD/build" \
+        -w build/wheel ./bindings/python >$logs/wheel.log 2>&1 || { tail -20 $logs/wheel.log; return 1; }
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
 }
 
 wait_for_downloads() {

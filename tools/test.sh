@@ -26,8 +26,6 @@ sanitized_tree() {
 clean_environment() {
     [ -x build/clean/bin/pip ] || python3 -m venv --clear build/clean
     build/clean/bin/pip install -q --disable-pip-version-check -r tools/requirements-clean.txt
-    rm -rf build/wheel
-    .venv/bin/pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps -C build-dir="$PWD/build" -w build/wheel ./bindings/python
     build/clean/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
 }
 

@@ -12,17 +12,19 @@ namespace speft {
 namespace {
 
 speft_selection_options default_selection() {
+    const SelectionOptions defaults;
     speft_selection_options options{};
-    options.method = SPEFT_SELECT_GRADIENT;
-    options.scope = SPEFT_SCOPE_GLOBAL;
-    options.random = SPEFT_RANDOM_EXACT;
+    options.method = defaults.method;
+    options.scope = defaults.scope;
+    options.random = defaults.random;
     return options;
 }
 
 speft_optimizer_options default_optimizer() {
+    const OptimizerOptions defaults;
     speft_optimizer_options options{};
-    options.kind = SPEFT_OPTIMIZER_ADAMW;
-    options.age = SPEFT_AGE_COMMON;
+    options.kind = defaults.kind;
+    options.age = defaults.age;
     return options;
 }
 

@@ -213,6 +213,7 @@ void Adapter::select(const speft_progress *progress) {
     std::unique_ptr<Training> made = make_training(std::move(chosen));
     device().zero(made->deltas.data(), made->deltas.count() * sizeof(float));
     capture_originals(*made);
+    made->originals_known = true;
     start_dense(*made);
 
     training_ = std::move(made);
@@ -270,7 +271,6 @@ std::vector<speft_segment> Adapter::segments_of(const Training &training) const 
 void Adapter::capture_originals(Training &training) const {
     const std::vector<speft_segment> segments = segments_of(training);
     device().run(speft_capture{segments.data(), segments.size()});
-    training.originals_known = true;
 }
 
 // Dense parameters start at their own values. A −0 becomes +0 on the way, hence the merge: the weights are what the
@@ -371,16 +371,13 @@ void Adapter::merge() {
     std::vector<Claim> claims = claim_weights();
 
     // The base is read again, and compared with what is known of it, before anything is written.
-    Buffer<std::byte> fresh(device(), state.originals.count());
-    device().zero(fresh.data(), fresh.count());  // also the padding between parameters
-    std::swap(state.originals, fresh);
+    const bool known = state.originals_known;
+    const std::vector<std::byte> before = known ? copy_originals(state) : std::vector<std::byte>{};
+    Buffer<std::byte> other(device(), state.originals.count());
+    std::swap(state.originals, other);
     try {
-        const bool known = state.originals_known;
-        std::vector<speft_segment> segments = segments_of(state);
-        device().run(speft_capture{segments.data(), segments.size()});
+        capture_originals(state);
         const std::vector<std::byte> now = copy_originals(state);
-        std::vector<std::byte> before(known ? fresh.count() : 0);
-        device().copy_to_host(before.data(), fresh.data(), before.size());
         for (std::size_t index = 0; index < parameters_.size(); ++index) {
             if (parameters_[index].role == Role::dense) continue;  // it brings its values, whatever was there
             const std::uint64_t hash = hash_originals(state, now, index);
@@ -389,9 +386,10 @@ void Adapter::merge() {
                        (known ? "that unmerging restored: weights changed behind the adapter"
                               : "the adapter was trained on: is this the right model?"));
         }
+        const std::vector<speft_segment> segments = segments_of(state);
         device().run(speft_merge_segments{segments.data(), segments.size()});
     } catch (...) {
-        std::swap(state.originals, fresh);
+        std::swap(state.originals, other);
         throw;
     }
     state.originals_known = true;
