@@ -39,6 +39,7 @@ make_environment() {
     is_current .venv/build.stamp tools/requirements-build.txt && return
     touch .venv/installing
     .venv/bin/pip install -q --disable-pip-version-check -r tools/requirements-build.txt
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps onednn-devel-cpu-gomp==2023.2.0
     make_current .venv/build.stamp tools/requirements-build.txt
     rm .venv/installing
 }

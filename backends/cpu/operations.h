@@ -10,19 +10,41 @@ namespace speft::cpu {
 // reference/
 void add_values(const speft_backend_device &device, const speft_add_values &arguments);
 void select_top(const speft_backend_device &device, const speft_select_top &arguments);
-void select_random(const speft_backend_device &device, const speft_select_random &arguments);
+void select_rows(const speft_backend_device &device, const speft_select_rows &arguments, void *scratch);
+std::uint64_t select_rows_scratch(const speft_backend_device &device, const speft_select_rows &arguments);
+void select_random(const speft_backend_device &device, const speft_select_random &arguments, void *scratch);
+std::uint64_t select_random_scratch(const speft_backend_device &device, const speft_select_random &arguments);
 void sum_squares(const speft_backend_device &device, const speft_sum_squares &arguments);
 void scale(const speft_backend_device &device, const speft_scale &arguments);
 void step_adamw(const speft_backend_device &device, const speft_step_adamw &arguments);
+void step_sgd(const speft_backend_device &device, const speft_step_sgd &arguments);
 void capture(const speft_backend_device &device, const speft_capture &arguments);
 void compare(const speft_backend_device &device, const speft_compare &arguments);
 void merge(const speft_backend_device &device, const speft_merge_segments &arguments);
 void unmerge(const speft_backend_device &device, const speft_unmerge_segments &arguments);
+void measure_rounding(const speft_backend_device &device, const speft_measure_rounding &arguments);
 
 // product/
 struct ProductKernels;
+std::uint64_t add_product_scratch(const speft_backend_device &device, const speft_add_product &arguments,
+                                  const ProductKernels &kernels);
 void add_product(const speft_backend_device &device, const speft_add_product &arguments,
-                 const ProductKernels &kernels);
+                 const ProductKernels &kernels, void *scratch);
+
+// accumulation/
+void add_values_avx2(const speft_backend_device &device, const speft_add_values &arguments);
+
+// selection/
+struct ScoreFilter;
+// NULL when bracketing can pay, else why not.
+const char *refuse_to_bracket(const speft_select_top &arguments);
+void select_top_bracketed(const speft_backend_device &device, const speft_select_top &arguments, void *scratch,
+                          const ScoreFilter &filter);
+std::uint64_t select_top_bracketed_scratch(const speft_backend_device &device, const speft_select_top &arguments);
+struct RandomKernels;
+void select_random_vectors(const speft_backend_device &device, const speft_select_random &arguments, void *scratch,
+                           const RandomKernels &kernels);
+std::uint64_t select_random_vectors_scratch(const speft_backend_device &device, const speft_select_random &arguments);
 
 // The implementations of an operation, fastest first; NULL and 0 when there are none.
 const speft_backend_implementation *list_implementations(std::int32_t operation, std::uint32_t *count) noexcept;

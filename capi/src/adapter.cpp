@@ -13,8 +13,7 @@ speft_status speft_create_adapter(speft_context *context, const speft_adapter_op
     return guard(error, [&] {
         ContextCall call(context);
         require(adapter, "adapter");
-        const AdapterOptions chosen = read_adapter_options(options);
-        *adapter = new speft_adapter{std::make_shared<Adapter>(call.context(), chosen.selection, chosen.optimizer,
+        *adapter = new speft_adapter{std::make_shared<Adapter>(call.context(), read_adapter_options(options),
                                                                read_parameters(parameters, count))};
     });
 }

@@ -33,7 +33,18 @@ speft_status speft_get_deltas(speft_adapter *adapter, int64_t parameter, speft_t
         AdapterCall call(adapter);
         const std::size_t position = call.position(parameter);
         const Masks &masks = call->masks();
-        *require(deltas, "deltas") =
-            lend(call->deltas(position), masks.slots[position], call->context().device().location());
+        *require(deltas, "deltas") = lend(call->deltas(position), call->delta_type(position), masks.slots[position],
+                                          call->context().device().location());
+    });
+}
+
+speft_status speft_measure_rounding_loss(speft_adapter *adapter, int64_t parameter, double *share,
+                                         speft_error **error) {
+    return guard(error, [&] {
+        AdapterCall call(adapter);
+        std::optional<std::size_t> position;
+        if (parameter != -1) position = call.position(parameter);
+        require(share, "share");
+        *share = call->rounding_loss(position);
     });
 }

@@ -3,6 +3,8 @@
 #include "capi/src/guard.h"
 #include "capi/src/handles.h"
 #include "capi/src/options.h"
+#include "capi/src/structs.h"
+#include "core/adapter/memory_plan.h"
 
 using namespace speft;
 
@@ -11,9 +13,16 @@ speft_status speft_plan_memory(speft_context *context, const speft_adapter_optio
                                speft_error **error) {
     return guard(error, [&] {
         ContextCall call(context);
-        read_adapter_options(options);
-        read_parameters(parameters, count);
-        require(plan, "plan");
-        refuse_unsupported("speft_plan_memory: memory plans are not in this version");
+        const AdapterOptions chosen = read_adapter_options(options);
+        const std::vector<Parameter> declared = read_parameters(parameters, count);
+        speft_memory_plan result = read_struct(plan, "plan");
+        if (result.tokens < 0) refuse("plan: tokens must be 0 or more; got " + std::to_string(result.tokens));
+        const MemoryPlan planned =
+            plan_memory(call.context()->device(), chosen, declared, static_cast<std::uint64_t>(result.tokens));
+        result.observation = planned.observation;
+        result.announced_observation = planned.announced_observation;
+        result.selection = planned.selection;
+        result.training = planned.training;
+        write_struct(plan, "plan", result);
     });
 }

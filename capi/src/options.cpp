@@ -52,7 +52,8 @@ void refuse_moving_masks(const speft_schedule_options *options) {
 SelectionOptions read_selection(const speft_selection_options *options) {
     const speft_selection_options given = read_struct(options, "selection options", default_selection());
     refuse_moving_masks(given.schedule);
-    return {given.method, given.scope, given.random, given.density, given.budget, given.seed};
+    return {given.method, given.scope, given.random, given.density,
+            given.budget, given.seed,  given.rank,   given.model_scalars};
 }
 
 OptimizerOptions read_optimizer(const speft_optimizer_options *options) {
@@ -110,9 +111,10 @@ AdapterOptions read_adapter_options(const speft_adapter_options *options) {
     AdapterOptions read;
     if (!options) return read;
     const speft_adapter_options given = read_struct(options, "adapter options");
-    if (given.delta_type != 0)
-        refuse_unsupported("adapter options: this version keeps float32 deltas only; got delta_type " +
-                           std::to_string(given.delta_type));
+    if (given.delta_type != SPEFT_DELTA_FLOAT32 && given.delta_type != SPEFT_DELTA_BFLOAT16)
+        refuse("adapter options: delta_type must be SPEFT_DELTA_FLOAT32 or SPEFT_DELTA_BFLOAT16; got " +
+               std::to_string(given.delta_type));
+    if (given.delta_type == SPEFT_DELTA_BFLOAT16) read.delta_type = ScalarType::bfloat16;
     if (given.communicator && read_struct(given.communicator, "communicator").size > 1)
         refuse_unsupported("adapter options: several processes are not in this version; got a communicator of size " +
                            std::to_string(given.communicator->size));

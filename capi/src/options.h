@@ -13,11 +13,6 @@
 
 namespace speft {
 
-struct AdapterOptions {
-    SelectionOptions selection;
-    OptimizerOptions optimizer;
-};
-
 AdapterOptions read_adapter_options(const speft_adapter_options *options);
 std::vector<Parameter> read_parameters(const speft_parameter *const *parameters, std::int64_t count);
 StepOptions read_step_options(const speft_step_options *options);

@@ -22,7 +22,8 @@ speft_status speft_get_gradient(speft_adapter *adapter, int64_t parameter, speft
         const std::size_t position = call.position(parameter);
         require(gradient, "gradient");
         const Masks &masks = call->masks();
-        *gradient = lend(call->lend_gradient(position), masks.slots[position], call->context().device().location());
+        *gradient = lend(call->lend_gradient(position), ScalarType::float32, masks.slots[position],
+                         call->context().device().location());
     });
 }
 

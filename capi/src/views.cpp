@@ -71,12 +71,12 @@ TensorView read_host_indices(const speft_tensor *indices) {
     return view;
 }
 
-speft_tensor lend(float *values, const Masks::Slot &slot, speft_device device) {
+speft_tensor lend(void *values, ScalarType type, const Masks::Slot &slot, speft_device device) {
     speft_tensor tensor{};
     tensor.data = values;
     tensor.device = device;
     tensor.ndim = 1;
-    tensor.dtype = dtype_of(ScalarType::float32);
+    tensor.dtype = dtype_of(type);
     tensor.shape = const_cast<std::int64_t *>(&slot.count);  // the struct is DLPack's, which has no const
     return tensor;
 }

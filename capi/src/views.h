@@ -19,8 +19,8 @@ TensorView read_weights(const speft_weights *weights);
 // int64 in host memory.
 TensorView read_host_indices(const speft_tensor *indices);
 
-// A view on the adapter's own float32 memory, [count]; its shape is the slot's.
-speft_tensor lend(float *values, const Masks::Slot &slot, speft_device device);
+// A view on the adapter's own memory, [count]; its shape is the slot's.
+speft_tensor lend(void *values, ScalarType type, const Masks::Slot &slot, speft_device device);
 
 Gradient read_gradient(const speft_gradient *gradient);
 

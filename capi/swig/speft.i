@@ -8,7 +8,7 @@
  *     speft_error **error                                                       always the last parameter
  *     speft_tensor *gradient, *deltas, *u, *v                                    a view on the library's memory
  *     const speft_tensor *                                                      a view on the host's memory
- *     int64_t *count, double *norm, const char **name                           a plain result */
+ *     int64_t *count, double *norm, double *share, const char **name            a plain result */
 
 %include <stdint.i>
 

@@ -1,10 +1,14 @@
 #include "core/adapter/adapter.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <numeric>
 #include <set>
+#include <utility>
 
 #include "core/base/hash.h"
+#include "core/base/random.h"
+#include "core/base/scalar.h"
 #include "core/base/status.h"
 #include "core/selection/budget.h"
 
@@ -13,28 +17,25 @@ namespace {
 
 void check_parameters(const std::vector<Parameter> &parameters, const SelectionOptions &selection) {
     std::set<std::string> names;
-    std::vector<std::uint64_t> sizes;
-    std::vector<const char *> sparse_names;
-    std::uint64_t total = 0, sparse_total = 0;
+    std::uint64_t total = 0;
     for (const Parameter &parameter : parameters) {
         if (!names.insert(parameter.name).second) refuse("two parameters have the name '" + parameter.name + "'");
         total += parameter.size;
-        if (parameter.role != Role::sparse) continue;
-        sizes.push_back(parameter.size);
-        sparse_names.push_back(parameter.name.c_str());
-        sparse_total += parameter.size;
     }
     if (total == 0) refuse("parameters: there is no scalar in any of them");
-    check_selection(selection, sparse_total > 0);
-    if (sparse_total == 0 || selection.method == SPEFT_SELECT_GIVEN_MASK) return;
-    if (selection.scope == SPEFT_SCOPE_GLOBAL)
-        global_budget(selection, sizes);
-    else
-        per_tensor_budgets(selection, sizes, sparse_names);
+    const std::vector<Target> targets = find_targets(parameters);
+    const bool any_sparse = total_size(targets) > 0;
+    check_selection(selection, any_sparse);
+    if (any_sparse && selection.method != SPEFT_SELECT_GIVEN_MASK) total_budget(selection, targets);
 }
 
-SelectionOptions selection_of(const AdapterRecord &record) {
-    return {record.method, record.scope, record.random, record.density, record.budget, record.seed};
+AdapterOptions options_of(const AdapterRecord &record) {
+    AdapterOptions options;
+    options.selection = {record.method, record.scope, record.random,       record.density,
+                         record.budget, record.seed,  record.rank,         record.model_scalars};
+    options.optimizer = {record.optimizer, record.age, 0};
+    options.delta_type = static_cast<ScalarType>(record.delta_type);
+    return options;
 }
 
 std::vector<Parameter> parameters_of(const AdapterRecord &record) {
@@ -52,27 +53,27 @@ std::vector<Parameter> parameters_of(const AdapterRecord &record) {
     return parameters;
 }
 
-constexpr std::uint64_t original_alignment = 4;
-
 }  // namespace
+
+void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters) {
+    check_parameters(parameters, options.selection);
+    check_optimizer(options.optimizer);
+}
 
 // ---- declared ----
 
-Adapter::Adapter(std::shared_ptr<Context> context, const SelectionOptions &selection,
-                 const OptimizerOptions &optimizer, std::vector<Parameter> parameters)
-    : context_(std::move(context)), selection_(selection), optimizer_options_(optimizer),
-      parameters_(std::move(parameters)), weights_(parameters_.size()), bound_(parameters_.size()),
-      claims_(parameters_.size()), given_masks_(parameters_.size()), given_scores_(parameters_.size()) {
-    check_parameters(parameters_, selection_);
-    check_optimizer(optimizer_options_);
-    observation_.emplace(parameters_.size(), needs_gradients(selection_.method));
+Adapter::Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters)
+    : context_(std::move(context)), options_(options), parameters_(std::move(parameters)),
+      weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()),
+      given_masks_(parameters_.size()), given_scores_(parameters_.size()) {
+    check_adapter(options_, parameters_);
+    observation_.emplace(parameters_.size(), needs_gradients(options_.selection.method));
 }
 
 Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record)
-    : context_(std::move(context)), selection_(selection_of(record)),
-      optimizer_options_{record.optimizer, record.age, 0}, parameters_(parameters_of(record)),
+    : context_(std::move(context)), options_(options_of(record)), parameters_(parameters_of(record)),
       weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()), steps_(record.steps) {
-    check_optimizer(optimizer_options_);
+    check_optimizer(options_.optimizer);
     std::vector<std::uint64_t> counts;
     std::uint64_t total = 0;
     for (const ParameterRecord &stored : record.parameters) {
@@ -88,11 +89,10 @@ Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record)
     }
     std::unique_ptr<Training> loaded = make_training(make_masks(parameters_, std::move(indices), counts));
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        const std::vector<float> &deltas = record.parameters[index].deltas;
-        device().copy_to_device(loaded->deltas.data() + loaded->masks.slots[index].offset, deltas.data(),
-                                deltas.size() * sizeof(float));
+        put_deltas(*loaded, index, record.parameters[index].deltas);
         loaded->base_hashes.push_back(record.parameters[index].base_hash);
     }
+    if (record.training) restore(*loaded, *record.training);
     training_ = std::move(loaded);
 }
 
@@ -159,14 +159,14 @@ void Adapter::finish_observation(double weight) {
 
 void Adapter::clear_observations() {
     require_unselected("an observation");
-    observation_.emplace(parameters_.size(), needs_gradients(selection_.method));
+    observation_.emplace(parameters_.size(), needs_gradients(options_.selection.method));
     observations_ = 0;
 }
 
 void Adapter::set_mask(std::size_t parameter, std::span<const std::int64_t> indices) {
     require_unselected("a mask");
     const Parameter &declared = parameters_[parameter];
-    if (selection_.method != SPEFT_SELECT_GIVEN_MASK)
+    if (options_.selection.method != SPEFT_SELECT_GIVEN_MASK)
         refuse_state("masks are given only where the selection method is given masks");
     if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no mask");
     std::vector<std::uint32_t> mask;
@@ -189,7 +189,7 @@ void Adapter::set_scores(std::size_t parameter, const TensorView &scores) {
     require_unselected("a score");
     const Parameter &declared = parameters_[parameter];
     const std::string what = "scores of '" + declared.name + "'";
-    if (selection_.method != SPEFT_SELECT_GIVEN_SCORES)
+    if (options_.selection.method != SPEFT_SELECT_GIVEN_SCORES)
         refuse_state("scores are given only where the selection method is given scores");
     if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no scores");
     if (scores.shape != declared.shape)
@@ -209,9 +209,9 @@ void Adapter::select(const speft_progress *progress) {
     require_bound();
     std::vector<Claim> claims = claim_weights();
     Masks chosen = choose_masks(
-        device(), selection_, {parameters_, weights_, *observation_, given_masks_, given_scores_}, progress);
+        device(), options_.selection, {parameters_, weights_, *observation_, given_masks_, given_scores_}, progress);
     std::unique_ptr<Training> made = make_training(std::move(chosen));
-    device().zero(made->deltas.data(), made->deltas.count() * sizeof(float));
+    device().zero(made->deltas.data(), made->deltas.bytes());
     capture_originals(*made);
     made->originals_known = true;
     start_dense(*made);
@@ -222,21 +222,18 @@ void Adapter::select(const speft_progress *progress) {
     observation_.reset();
     given_masks_.clear();
     given_scores_.clear();
+    device().release_scratch();
 }
 
 std::unique_ptr<Adapter::Training> Adapter::make_training(Masks masks) const {
     auto made = std::make_unique<Training>();
     made->masks = std::move(masks);
-    std::uint64_t bytes = 0;
-    for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        made->original_offsets.push_back(bytes);
-        bytes += static_cast<std::uint64_t>(made->masks.slots[index].count) * size_of(parameters_[index].type);
-        bytes = (bytes + original_alignment - 1) / original_alignment * original_alignment;
-    }
-    made->originals = Buffer<std::byte>(device(), bytes);
-    made->deltas = Buffer<float>(device(), made->masks.trained);
+    made->originals = make_originals(made->masks);
+    std::vector<ScalarType> delta_types;
+    for (std::size_t index = 0; index < parameters_.size(); ++index) delta_types.push_back(delta_type(index));
+    made->deltas = PackedArrays(device(), made->masks, std::move(delta_types));
     made->gradients = Gradients(parameters_.size());
-    made->optimizer = AdamW(optimizer_options_, parameters_.size());
+    made->optimizer = make_optimizer(options_.optimizer, parameters_.size());
     return made;
 }
 
@@ -254,9 +251,10 @@ speft_segment Adapter::segment_of(const Training &training, std::size_t paramete
     segment.indices = slot.indices;
     segment.count = static_cast<std::uint64_t>(slot.count);
     segment.weights = weights_[parameter];
-    segment.originals = training.originals.data() + training.original_offsets[parameter];
-    segment.deltas = training.deltas.data() + slot.offset;
+    segment.originals = training.originals.data(parameter);
+    segment.deltas = training.deltas.data(parameter);
     segment.weights_type = static_cast<std::int32_t>(parameters_[parameter].type);
+    segment.deltas_type = static_cast<std::int32_t>(delta_type(parameter));
     segment.absolute = parameters_[parameter].role == Role::dense;
     return segment;
 }
@@ -266,6 +264,12 @@ std::vector<speft_segment> Adapter::segments_of(const Training &training) const 
     std::vector<speft_segment> segments;
     for (std::size_t index = 0; index < parameters_.size(); ++index) segments.push_back(segment_of(training, index));
     return segments;
+}
+
+PackedArrays Adapter::make_originals(const Masks &masks) const {
+    std::vector<ScalarType> types;
+    for (const Parameter &parameter : parameters_) types.push_back(parameter.type);
+    return PackedArrays(device(), masks, std::move(types));
 }
 
 void Adapter::capture_originals(Training &training) const {
@@ -281,7 +285,7 @@ void Adapter::start_dense(Training &training) const {
         if (parameters_[index].role != Role::dense || parameters_[index].size == 0) continue;
         const speft_segment segment = segment_of(training, index);
         speft_add_values values{};
-        values.sums = segment.deltas;
+        values.sums = static_cast<float *>(segment.deltas);
         values.source = segment.weights;
         values.count = segment.count;
         values.source_type = segment.weights_type;
@@ -321,6 +325,12 @@ double Adapter::clip_gradient(double max_norm) {
     return norm;
 }
 
+// From what a resumed adapter knows too, so that it draws the same bits.
+std::uint32_t Adapter::rounding_key(std::size_t parameter) const {
+    const std::uint64_t key = make_key(options_.selection.seed, parameters_[parameter].name);
+    return static_cast<std::uint32_t>(draw64(key, static_cast<std::uint64_t>(steps_)) >> 32);
+}
+
 void Adapter::step(const StepOptions &options) {
     Training &state = training();
     if (!merged_) refuse_state("the adapter is unmerged: call speft_merge before a step");
@@ -341,9 +351,10 @@ void Adapter::step(const StepOptions &options) {
         }
         updates.push_back({index, segment_of(state, index), state.gradients.values(state.masks, index),
                            options.groups.empty() ? &defaults : &options.groups[group]});
+        updates.back().segment.rounding_key = rounding_key(index);
     }
     if (updates.empty()) refuse_state("no gradient has arrived since the last step");
-    state.optimizer.step(device(), state.masks, updates, options.gradient_scale);
+    state.optimizer->step(device(), state.masks, updates, options.gradient_scale);
     ++steps_;
     if (!options.keep_gradient)
         for (const Update &update : updates) state.gradients.clear(update.parameter);
@@ -352,33 +363,45 @@ void Adapter::step(const StepOptions &options) {
 // ---- merging ----
 
 std::vector<std::byte> Adapter::copy_originals(const Training &training) const {
-    std::vector<std::byte> bytes(training.originals.count());
+    std::vector<std::byte> bytes(training.originals.bytes());
     device().copy_to_host(bytes.data(), training.originals.data(), bytes.size());
     return bytes;
 }
 
 std::uint64_t Adapter::hash_originals(const Training &training, const std::vector<std::byte> &originals,
                                       std::size_t parameter) const {
-    return hash_bytes(originals.data() + training.original_offsets[parameter],
-                      static_cast<std::size_t>(training.masks.slots[parameter].count) *
-                          size_of(parameters_[parameter].type));
+    return hash_bytes(originals.data() + training.originals.offset(parameter), training.originals.bytes(parameter));
 }
 
+std::vector<std::uint64_t> Adapter::count_differing(const Training &training) const {
+    const std::vector<speft_segment> segments = segments_of(training);
+    std::vector<std::uint64_t> differing(segments.size());
+    device().run(speft_compare{segments.data(), segments.size(), differing.data()});
+    return differing;
+}
+
+// The base is read again, and compared with what is known of it, before anything is written. Weights that hold the
+// merged bits already are taken as they are: a host that has restored its own copy of the model after loading a
+// checkpoint.
 void Adapter::merge() {
     Training &state = training();
     if (merged_) return;
     require_bound();
     std::vector<Claim> claims = claim_weights();
 
-    // The base is read again, and compared with what is known of it, before anything is written.
     const bool known = state.originals_known;
     const std::vector<std::byte> before = known ? copy_originals(state) : std::vector<std::byte>{};
-    Buffer<std::byte> other(device(), state.originals.count());
-    std::swap(state.originals, other);
+    const std::vector<std::uint64_t> differing =
+        known ? count_differing(state) : std::vector<std::uint64_t>(parameters_.size(), 1);
+    PackedArrays kept = std::exchange(state.originals, make_originals(state.masks));
     try {
         capture_originals(state);
         const std::vector<std::byte> now = copy_originals(state);
         for (std::size_t index = 0; index < parameters_.size(); ++index) {
+            if (differing[index] == 0) {
+                device().copy_within(state.originals.data(index), kept.data(index), kept.bytes(index));
+                continue;
+            }
             if (parameters_[index].role == Role::dense) continue;  // it brings its values, whatever was there
             const std::uint64_t hash = hash_originals(state, now, index);
             if (known ? hash != hash_originals(state, before, index) : hash != state.base_hashes[index])
@@ -389,7 +412,7 @@ void Adapter::merge() {
         const std::vector<speft_segment> segments = segments_of(state);
         device().run(speft_merge_segments{segments.data(), segments.size()});
     } catch (...) {
-        std::swap(state.originals, other);
+        state.originals = std::move(kept);
         throw;
     }
     state.originals_known = true;
@@ -402,9 +425,8 @@ void Adapter::unmerge() {
     Training &state = training();
     if (!merged_) return;
     require_bound();
+    const std::vector<std::uint64_t> differing = count_differing(state);
     const std::vector<speft_segment> segments = segments_of(state);
-    std::vector<std::uint64_t> differing(segments.size());
-    device().run(speft_compare{segments.data(), segments.size(), differing.data()});
     for (std::size_t index = 0; index < parameters_.size(); ++index)
         if (differing[index] > 0)
             refuse_state("weights changed behind the adapter: " + std::to_string(differing[index]) + " of " +
@@ -428,22 +450,64 @@ void Adapter::copy_mask(std::size_t parameter, std::int64_t *indices) const {
     for (std::size_t at = 0; at < narrow.size(); ++at) indices[at] = narrow[at];
 }
 
-float *Adapter::deltas(std::size_t parameter) const {
+void *Adapter::deltas(std::size_t parameter) const { return training().deltas.data(parameter); }
+
+double Adapter::rounding_loss(std::optional<std::size_t> parameter) const {
     const Training &state = training();
-    return state.deltas.data() + state.masks.slots[parameter].offset;
+    if (parameter && parameters_[*parameter].role == Role::dense)
+        refuse("'" + parameters_[*parameter].name + "' is a dense parameter: it is trained as values, not as deltas");
+    if (!state.originals_known)
+        refuse_state("the original weights are not known yet: call speft_merge on the loaded adapter first");
+    std::vector<speft_segment> segments;
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (parameters_[index].role == Role::sparse && (!parameter || *parameter == index))
+            segments.push_back(segment_of(state, index));
+    std::vector<double> totals(segments.size()), losses(segments.size());
+    device().run(speft_measure_rounding{segments.data(), segments.size(), totals.data(), losses.data()});
+    const double total = std::accumulate(totals.begin(), totals.end(), 0.0);
+    return total == 0 ? 0 : std::accumulate(losses.begin(), losses.end(), 0.0) / total;
+}
+
+// The host's side of deltas is float32, which holds every bfloat16 exactly.
+void Adapter::put_deltas(Training &training, std::size_t parameter, const std::vector<float> &deltas) const {
+    std::byte *const target = training.deltas.data(parameter);
+    if (training.deltas.type(parameter) == ScalarType::float32) {
+        device().copy_to_device(target, deltas.data(), deltas.size() * sizeof(float));
+        return;
+    }
+    std::vector<BFloat16> narrow;
+    for (const float delta : deltas) narrow.push_back(from_float<BFloat16>(delta));
+    device().copy_to_device(target, narrow.data(), narrow.size() * sizeof(BFloat16));
+}
+
+std::vector<float> Adapter::take_deltas(const Training &training, std::size_t parameter) const {
+    const std::byte *const source = training.deltas.data(parameter);
+    std::vector<float> deltas(static_cast<std::size_t>(training.masks.slots[parameter].count));
+    if (training.deltas.type(parameter) == ScalarType::float32) {
+        device().copy_to_host(deltas.data(), source, deltas.size() * sizeof(float));
+        return deltas;
+    }
+    std::vector<BFloat16> narrow(deltas.size());
+    device().copy_to_host(narrow.data(), source, narrow.size() * sizeof(BFloat16));
+    std::transform(narrow.begin(), narrow.end(), deltas.begin(), [](BFloat16 delta) { return to_float(delta); });
+    return deltas;
 }
 
 AdapterRecord Adapter::record() const {
     const Training &state = training();
     AdapterRecord record;
-    record.method = selection_.method;
-    record.scope = selection_.scope;
-    record.random = selection_.random;
-    record.density = selection_.density;
-    record.budget = selection_.budget;
-    record.seed = selection_.seed;
-    record.optimizer = optimizer_options_.kind;
-    record.age = optimizer_options_.age;
+    const SelectionOptions &selection = options_.selection;
+    record.method = selection.method;
+    record.scope = selection.scope;
+    record.random = selection.random;
+    record.density = selection.density;
+    record.budget = selection.budget;
+    record.rank = selection.rank;
+    record.model_scalars = selection.model_scalars;
+    record.seed = selection.seed;
+    record.delta_type = static_cast<std::int32_t>(options_.delta_type);
+    record.optimizer = options_.optimizer.kind;
+    record.age = options_.optimizer.age;
     record.steps = steps_;
     const std::vector<std::byte> originals = state.originals_known ? copy_originals(state) : std::vector<std::byte>{};
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
@@ -461,9 +525,7 @@ AdapterRecord Adapter::record() const {
             stored.indices.resize(static_cast<std::size_t>(slot.count));
             device().copy_to_host(stored.indices.data(), slot.indices, stored.indices.size() * sizeof(std::uint32_t));
         }
-        stored.deltas.resize(static_cast<std::size_t>(slot.count));
-        device().copy_to_host(stored.deltas.data(), state.deltas.data() + slot.offset,
-                              stored.deltas.size() * sizeof(float));
+        stored.deltas = take_deltas(state, index);
         record.parameters.push_back(std::move(stored));
     }
     return record;

@@ -14,13 +14,20 @@
 #include "core/adapter/context.h"
 #include "core/adapter/gradients.h"
 #include "core/adapter/masks.h"
+#include "core/adapter/packed_arrays.h"
 #include "core/adapter/parameter.h"
 #include "core/adapter/residency.h"
-#include "core/optimizer/adamw.h"
+#include "core/optimizer/optimizer.h"
 #include "core/selection/choose_masks.h"
 #include "core/storage/adapter_record.h"
 
 namespace speft {
+
+struct AdapterOptions {
+    SelectionOptions selection;
+    OptimizerOptions optimizer;
+    ScalarType delta_type = ScalarType::float32;  // of sparse parameters; or bfloat16
+};
 
 struct StepOptions {
     std::vector<Hyperparameters> groups;  // empty: the defaults for all
@@ -29,16 +36,18 @@ struct StepOptions {
     double gradient_scale = 1;
 };
 
+// Throws what creating an adapter of them throws.
+void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters);
+
 class Adapter {
 public:
-    Adapter(std::shared_ptr<Context> context, const SelectionOptions &selection, const OptimizerOptions &optimizer,
-            std::vector<Parameter> parameters);
+    Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters);
     // Selected and unmerged.
     Adapter(std::shared_ptr<Context> context, const AdapterRecord &record);
 
     Context &context() const { return *context_; }
     const std::vector<Parameter> &parameters() const { return parameters_; }
-    const SelectionOptions &selection() const { return selection_; }
+    const SelectionOptions &selection() const { return options_.selection; }
     bool selected() const { return training_ != nullptr; }
     bool merged() const { return merged_; }
     std::int64_t steps() const { return steps_; }
@@ -67,21 +76,28 @@ public:
 
     // Writes the indices of one parameter, [count].
     void copy_mask(std::size_t parameter, std::int64_t *indices) const;
-    float *deltas(std::size_t parameter) const;
+    void *deltas(std::size_t parameter) const;
+    ScalarType delta_type(std::size_t parameter) const {
+        return parameters_[parameter].role == Role::dense ? ScalarType::float32 : options_.delta_type;
+    }
+
+    // The share of |δ| that rounding to the weights' type loses, of one sparse parameter or of all (no value).
+    double rounding_loss(std::optional<std::size_t> parameter) const;
 
     AdapterRecord record() const;
+    // The same, with the state of the training.
+    AdapterRecord checkpoint() const;
 
 private:
     // What there is from the selection on.
     struct Training {
         Masks masks;
-        Buffer<std::byte> originals;                  // θ0 at the masks, each parameter's in its own type
-        std::vector<std::uint64_t> original_offsets;  // in bytes, one a parameter
-        Buffer<float> deltas;                         // [trained]
+        PackedArrays originals;  // θ0 at the masks, in the weights' types
+        PackedArrays deltas;
         bool originals_known = false;
         std::vector<std::uint64_t> base_hashes;  // of a loaded adapter whose originals are not known yet
         Gradients gradients;
-        AdamW optimizer;
+        std::unique_ptr<Optimizer> optimizer;
     };
 
     Device &device() const { return context_->device(); }
@@ -95,12 +111,19 @@ private:
     std::vector<std::byte> copy_originals(const Training &training) const;
     std::uint64_t hash_originals(const Training &training, const std::vector<std::byte> &originals,
                                  std::size_t parameter) const;
+    PackedArrays make_originals(const Masks &masks) const;
     void capture_originals(Training &training) const;
+    // How many weights of each parameter are not what merging writes.
+    std::vector<std::uint64_t> count_differing(const Training &training) const;
+    void put_deltas(Training &training, std::size_t parameter, const std::vector<float> &deltas) const;
+    std::vector<float> take_deltas(const Training &training, std::size_t parameter) const;
+    // Brings back what `checkpoint` recorded beyond an adapter; before the first step.
+    void restore(Training &training, const TrainingRecord &record);
+    std::uint32_t rounding_key(std::size_t parameter) const;
     void start_dense(Training &training) const;
 
     std::shared_ptr<Context> context_;
-    SelectionOptions selection_;
-    OptimizerOptions optimizer_options_;
+    AdapterOptions options_;
     std::vector<Parameter> parameters_;
     std::vector<void *> weights_;  // bound memory; NULL: none
     std::vector<bool> bound_;

@@ -31,6 +31,15 @@ float *Gradients::lend(Device &device, const Masks &masks, std::size_t parameter
     return values;
 }
 
+void Gradients::restore(Device &device, const Masks &masks, std::size_t parameter, const float *values) {
+    State &state = states_[parameter];
+    state.ever = true;
+    if (!values) return;
+    const auto count = static_cast<std::uint64_t>(masks.slots[parameter].count);
+    device.copy_to_device(lend(device, masks, parameter), values, count * sizeof(float));
+    state.present = true;
+}
+
 Gradients::Arrays Gradients::present_arrays(const Masks &masks) const {
     Arrays arrays;
     for (std::size_t parameter = 0; parameter < states_.size(); ++parameter) {

@@ -20,6 +20,9 @@ public:
     float *lend(Device &device, const Masks &masks, std::size_t parameter);
     void clear(std::size_t parameter) { states_[parameter].present = false; }
 
+    // Of a checkpoint: that a gradient has arrived, and, unless `values` is NULL, what was added since the last clear.
+    void restore(Device &device, const Masks &masks, std::size_t parameter, const float *values);
+
     // Whether anything was added since the last clear, and whether anything ever was.
     bool present(std::size_t parameter) const { return states_[parameter].present; }
     bool ever(std::size_t parameter) const { return states_[parameter].ever; }

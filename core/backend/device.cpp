@@ -16,7 +16,10 @@ Device::Device(const speft_backend_table &table, const speft_backend_device_opti
     check(table_.create_device(&options, &device_, &failure), failure);
 }
 
-Device::~Device() { table_.destroy_device(device_); }
+Device::~Device() {
+    release_scratch();
+    table_.destroy_device(device_);
+}
 
 void Device::set_stream(void *stream) {
     speft_backend_failure failure{};
@@ -70,25 +73,47 @@ void Device::zero(void *memory, std::uint64_t bytes) {
     check(table_.zero(device_, memory, bytes, &failure), failure);
 }
 
-void Device::run(std::int32_t operation, const void *arguments) {
+const speft_backend_implementation &Device::choose(std::int32_t operation, const void *arguments) const {
     std::uint32_t count = 0;
     const speft_backend_implementation *implementations = table_.implementations(operation, &count);
     std::string reasons;
     for (std::uint32_t index = 0; index < count; ++index) {
         const speft_backend_implementation &implementation = implementations[index];
         if (forced_[operation] && forced_[operation] != implementation.name) continue;
-        if (const char *reason = implementation.refuse(device_, arguments)) {
-            reasons += (reasons.empty() ? "" : "; ") + std::string(implementation.name) + ": " + reason;
-            continue;
-        }
-        last_[operation] = implementation.name;
-        speft_backend_failure failure{};
-        check(implementation.run(device_, arguments, &failure), failure);
-        return;
+        const char *reason = implementation.refuse(device_, arguments);
+        if (!reason) return implementation;
+        reasons += (reasons.empty() ? "" : "; ") + std::string(implementation.name) + ": " + reason;
     }
     if (reasons.empty()) reasons = "it has no implementation";
     throw Failure(SPEFT_UNSUPPORTED, std::string("no implementation of ") + operation_names[operation] +
                                          " takes this case (" + reasons + ")", table_.name);
+}
+
+std::uint64_t Device::scratch_bytes(const speft_backend_implementation &implementation, const void *arguments) const {
+    return implementation.scratch ? implementation.scratch(device_, arguments) : 0;
+}
+
+void *Device::reserve_scratch(std::uint64_t bytes) {
+    if (bytes > scratch_size_) {
+        release_scratch();
+        scratch_ = allocate(bytes);
+        scratch_size_ = bytes;
+    }
+    return scratch_;
+}
+
+void Device::release_scratch() noexcept {
+    deallocate(scratch_, scratch_size_);
+    scratch_ = nullptr;
+    scratch_size_ = 0;
+}
+
+void Device::run(std::int32_t operation, const void *arguments) {
+    const speft_backend_implementation &implementation = choose(operation, arguments);
+    void *const scratch = reserve_scratch(scratch_bytes(implementation, arguments));
+    last_[operation] = implementation.name;
+    speft_backend_failure failure{};
+    check(implementation.run(device_, arguments, scratch, &failure), failure);
 }
 
 void Device::force_implementation(std::int32_t operation, const char *name) {

@@ -42,6 +42,16 @@ public:
         run(operation_of<Arguments>, &arguments);
     }
 
+    // Bytes of scratch that `run` would need, of which nothing but sizes and types is known yet.
+    template <class Arguments>
+    std::uint64_t scratch_bytes(const Arguments &arguments) const {
+        static_assert(operation_of<Arguments> >= 0);
+        return scratch_bytes(choose(operation_of<Arguments>, &arguments), &arguments);
+    }
+    // Scratch is kept from one operation to the next, since allocating it afresh costs as much as some of them; here
+    // it is given back.
+    void release_scratch() noexcept;
+
     // Which implementation ran an operation last (NULL: it has not run); to force one by name, or none with NULL.
     const char *last_implementation(std::int32_t operation) const { return last_[operation]; }
     void force_implementation(std::int32_t operation, const char *name);
@@ -50,6 +60,9 @@ public:
 
 private:
     void run(std::int32_t operation, const void *arguments);
+    const speft_backend_implementation &choose(std::int32_t operation, const void *arguments) const;
+    std::uint64_t scratch_bytes(const speft_backend_implementation &implementation, const void *arguments) const;
+    void *reserve_scratch(std::uint64_t bytes);
     void copy(void *target, const void *source, std::uint64_t bytes, std::int32_t direction);
     void check(speft_status status, const speft_backend_failure &failure) const;
 
@@ -58,6 +71,8 @@ private:
     void *stream_;
     const speft_allocator *allocator_;
     speft_backend_device *device_ = nullptr;
+    void *scratch_ = nullptr;
+    std::uint64_t scratch_size_ = 0;
     const char *forced_[SPEFT_OPERATION_COUNT] = {};
     const char *last_[SPEFT_OPERATION_COUNT] = {};
 };

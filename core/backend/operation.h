@@ -11,7 +11,8 @@ namespace speft {
 // In the order of SPEFT_OPERATION_…
 inline constexpr const char *operation_names[] = {
     "add_values", "add_product", "select_top", "select_random", "sum_squares", "scale",
-    "step_adamw", "capture",     "compare",    "merge",         "unmerge",
+    "step_adamw", "capture",     "compare",    "merge",         "unmerge",     "select_rows",
+    "step_sgd",   "measure_rounding",
 };
 static_assert(sizeof operation_names / sizeof *operation_names == SPEFT_OPERATION_COUNT);
 
@@ -28,6 +29,9 @@ template <> inline constexpr std::int32_t operation_of<speft_capture> = SPEFT_OP
 template <> inline constexpr std::int32_t operation_of<speft_compare> = SPEFT_OPERATION_COMPARE;
 template <> inline constexpr std::int32_t operation_of<speft_merge_segments> = SPEFT_OPERATION_MERGE;
 template <> inline constexpr std::int32_t operation_of<speft_unmerge_segments> = SPEFT_OPERATION_UNMERGE;
+template <> inline constexpr std::int32_t operation_of<speft_select_rows> = SPEFT_OPERATION_SELECT_ROWS;
+template <> inline constexpr std::int32_t operation_of<speft_step_sgd> = SPEFT_OPERATION_STEP_SGD;
+template <> inline constexpr std::int32_t operation_of<speft_measure_rounding> = SPEFT_OPERATION_MEASURE_ROUNDING;
 
 // The number of an operation by its name; throws INVALID_ARGUMENT with the names there are.
 std::int32_t find_operation(const char *name);

@@ -39,6 +39,11 @@ SPEFT_HOST_DEVICE inline std::uint64_t draw64(std::uint64_t key, std::uint64_t c
     return mix64(key ^ mix64(counter + 0x9e3779b97f4a7c15ull));
 }
 
+// 16 random bits for stochastic rounding, in the low half. Cheap enough for every weight of every step.
+SPEFT_HOST_DEVICE inline std::uint32_t draw_bits(std::uint32_t key, std::uint32_t counter) {
+    return mix32(key ^ (counter * 0x9e3779b9u)) >> 16;
+}
+
 // A permutation of [0, size), 1 <= size < 2^32. `left` holds the high half of the bits and `right` the low half; a
 // round replaces one of them by its sum with a hash of the other, alternating, so that halves may differ in width.
 class Permutation {

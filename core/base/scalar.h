@@ -78,4 +78,12 @@ SPEFT_HOST_DEVICE inline Float16 from_float<Float16>(float value) {
     return {static_cast<std::uint16_t>(sign | ((magnitude - 0x38000000u) >> 13))};
 }
 
+// To one of the two neighbours in bfloat16, the nearer one with the higher probability: `bits` are 16 random ones, and
+// the expected value is the value. What bfloat16 holds already stays as it is.
+SPEFT_HOST_DEVICE inline BFloat16 round_stochastically(float value, std::uint32_t bits) {
+    const std::uint32_t exact = bit_copy<std::uint32_t>(value);
+    if ((exact & 0x7f800000u) == 0x7f800000u) return from_float<BFloat16>(value);  // infinity or NaN
+    return {static_cast<std::uint16_t>((exact + bits) >> 16)};
+}
+
 }  // namespace speft

@@ -1,6 +1,32 @@
 #include "core/optimizer/adamw.h"
 
+#include <cstring>
+
 namespace speft {
+
+std::vector<OptimizerState> AdamW::state() const {
+    std::vector<OptimizerState> state;
+    if (moment1_) state.push_back({"moment1", StateType::float32, moment1_.data()});
+    if (moment2_) state.push_back({"moment2", StateType::float32, moment2_.data()});
+    if (ages_) state.push_back({"ages", StateType::uint32, ages_.data()});
+    return state;
+}
+
+void *AdamW::allocate_state(Device &device, const Masks &masks, const char *name, StateType type) {
+    const auto is = [&](const char *known, StateType known_type) {
+        return std::strcmp(name, known) == 0 && type == known_type;
+    };
+    if (is("moment1", StateType::float32)) return (moment1_ = Buffer<float>::zeros(device, masks.trained)).data();
+    if (is("moment2", StateType::float32)) return (moment2_ = Buffer<float>::zeros(device, masks.trained)).data();
+    if (per_weight_ && is("ages", StateType::uint32))
+        return (ages_ = Buffer<std::uint32_t>::zeros(device, masks.trained)).data();
+    return nullptr;
+}
+
+std::uint64_t AdamW::table_bytes() const {
+    const Hyperparameters defaults;
+    return BiasCorrections(defaults.beta1, defaults.beta2).first_bytes();
+}
 
 BiasCorrections &AdamW::corrections_for(const Hyperparameters &hyperparameters) {
     for (BiasCorrections &corrections : corrections_)
@@ -8,15 +34,15 @@ BiasCorrections &AdamW::corrections_for(const Hyperparameters &hyperparameters) 
     return corrections_.emplace_back(hyperparameters.beta1, hyperparameters.beta2);
 }
 
-void AdamW::step(Device &device, const Masks &masks, const std::vector<Update> &updates, double gradient_scale) {
-    const bool per_weight = options_.age == SPEFT_AGE_PER_WEIGHT;
+void AdamW::apply(Device &device, const Masks &masks, const std::vector<Update> &updates, double gradient_scale) {
     if (!moment1_) moment1_ = Buffer<float>::zeros(device, masks.trained);
     if (!moment2_) moment2_ = Buffer<float>::zeros(device, masks.trained);
-    if (per_weight && !weight_ages_) weight_ages_ = Buffer<std::uint32_t>::zeros(device, masks.trained);
+    if (per_weight_ && !ages_) ages_ = Buffer<std::uint32_t>::zeros(device, masks.trained);
 
+    const std::vector<std::uint32_t> &before = this->updates();
     // All tables first: growing one moves it.
     for (const Update &update : updates)
-        corrections_for(*update.hyperparameters).reach(device, ages_[update.parameter] + 1);
+        corrections_for(*update.hyperparameters).reach(device, before[update.parameter] + 1);
 
     std::vector<speft_adamw_segment> segments;
     for (const Update &update : updates) {
@@ -28,8 +54,8 @@ void AdamW::step(Device &device, const Masks &masks, const std::vector<Update> &
         segment.gradient = update.gradient;
         segment.moment1 = moment1_.data() + offset;
         segment.moment2 = moment2_.data() + offset;
-        segment.ages = per_weight ? weight_ages_.data() + offset : nullptr;
-        segment.age = ages_[update.parameter] + 1;
+        segment.ages = per_weight_ ? ages_.data() + offset : nullptr;
+        segment.age = before[update.parameter] + 1;
         segment.decay_to_zero = chosen.decay == SPEFT_DECAY_TO_ZERO;
         segment.learning_rate = static_cast<float>(chosen.learning_rate);
         segment.decay = static_cast<float>(chosen.learning_rate * chosen.weight_decay);
@@ -45,7 +71,6 @@ void AdamW::step(Device &device, const Masks &masks, const std::vector<Update> &
         segments.push_back(segment);
     }
     device.run(speft_step_adamw{segments.data(), segments.size()});
-    for (const Update &update : updates) ++ages_[update.parameter];
 }
 
 }  // namespace speft

@@ -1,38 +1,36 @@
-// AdamW on the trained scalars: its moments and ages, and one grouped update.
+// AdamW on the trained scalars: two moments, and an age for each parameter or each weight.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "core/adapter/masks.h"
 #include "core/optimizer/bias_corrections.h"
-#include "core/optimizer/optimizer_options.h"
+#include "core/optimizer/optimizer.h"
 
 namespace speft {
 
-// One parameter that has a gradient, for one update.
-struct Update {
-    std::size_t parameter = 0;
-    speft_segment segment{};
-    const float *gradient = nullptr;
-    const Hyperparameters *hyperparameters = nullptr;
-};
-
-class AdamW {
+class AdamW : public Optimizer {
 public:
-    AdamW() = default;
-    AdamW(const OptimizerOptions &options, std::size_t parameters) : options_(options), ages_(parameters) {}
+    AdamW(const OptimizerOptions &options, std::size_t parameters)
+        : Optimizer(parameters), per_weight_(options.age == SPEFT_AGE_PER_WEIGHT) {}
 
-    // The state is allocated at the first step: an adapter that is only loaded to be used has none.
-    void step(Device &device, const Masks &masks, const std::vector<Update> &updates, double gradient_scale);
+    std::vector<OptimizerState> state() const override;
+    void *allocate_state(Device &device, const Masks &masks, const char *name, StateType type) override;
+    std::uint64_t state_bytes() const override {
+        return 2 * sizeof(float) + (per_weight_ ? sizeof(std::uint32_t) : 0);
+    }
+    std::uint64_t table_bytes() const override;
+
+protected:
+    void apply(Device &device, const Masks &masks, const std::vector<Update> &updates,
+               double gradient_scale) override;
 
 private:
     BiasCorrections &corrections_for(const Hyperparameters &hyperparameters);
 
-    OptimizerOptions options_;
-    std::vector<std::uint32_t> ages_;    // of each parameter: updates so far, at most
-    Buffer<float> moment1_, moment2_;    // [trained]
-    Buffer<std::uint32_t> weight_ages_;  // [trained], with an age for each weight
+    bool per_weight_;
+    Buffer<float> moment1_, moment2_;  // [trained]
+    Buffer<std::uint32_t> ages_;       // [trained], with an age for each weight
     std::vector<BiasCorrections> corrections_;
 };
 

@@ -20,7 +20,7 @@ BiasCorrections::BiasCorrections(double beta1, double beta2)
 void BiasCorrections::reach(Device &device, std::uint32_t age) {
     const std::uint64_t needed = std::min<std::uint64_t>(age, limit_) + 1;
     if (first_.count() >= needed) return;
-    const std::uint64_t count = std::min(std::max<std::uint64_t>(256, 2 * needed), limit_ + 1);
+    const std::uint64_t count = std::min(std::max(first_count(), 2 * needed), limit_ + 1);
     std::vector<float> first(count), second(count);
     for (std::uint64_t at = 1; at < count; ++at) {
         first[at] = static_cast<float>(1 / (1 - std::pow(beta1_, static_cast<double>(at))));

@@ -21,8 +21,9 @@ void check_beta(double value, const std::string &what) {
 void check_optimizer(const OptimizerOptions &options) {
     if (options.kind < SPEFT_OPTIMIZER_ADAMW || options.kind > SPEFT_OPTIMIZER_ADAFACTOR)
         refuse("optimizer options: kind must be one of SPEFT_OPTIMIZER_…; got " + std::to_string(options.kind));
-    if (options.kind != SPEFT_OPTIMIZER_ADAMW)
-        refuse_unsupported("optimizer options: this version has AdamW only; got kind " + std::to_string(options.kind));
+    if (options.kind != SPEFT_OPTIMIZER_ADAMW && options.kind != SPEFT_OPTIMIZER_SGD)
+        refuse_unsupported("optimizer options: this version has AdamW and SGD only; got kind " +
+                           std::to_string(options.kind));
     if (options.age != SPEFT_AGE_COMMON && options.age != SPEFT_AGE_PER_WEIGHT)
         refuse("optimizer options: age must be SPEFT_AGE_COMMON or SPEFT_AGE_PER_WEIGHT; got " +
                std::to_string(options.age));
@@ -40,9 +41,8 @@ void check_hyperparameters(const Hyperparameters &hyperparameters, const std::st
     check_beta(hyperparameters.beta2, what + ": beta2");
     check_not_negative(hyperparameters.epsilon, what + ": epsilon");
     check_not_negative(hyperparameters.weight_decay, what + ": weight_decay");
-    if (hyperparameters.momentum != 0)
-        refuse_unsupported(what + ": momentum belongs to SGD, which this version does not have; got " +
-                           std::to_string(hyperparameters.momentum));
+    if (!(hyperparameters.momentum >= 0 && hyperparameters.momentum < 1))
+        refuse(what + ": momentum must be in [0, 1); got " + std::to_string(hyperparameters.momentum));
 }
 
 }  // namespace speft

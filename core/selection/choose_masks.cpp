@@ -12,23 +12,7 @@
 namespace speft {
 namespace {
 
-// The sparse parameters by position, with what budgets are shared out by.
-struct Targets {
-    std::vector<std::size_t> positions;
-    std::vector<std::uint64_t> sizes;
-    std::vector<const char *> names;
-};
-
-Targets find_targets(const std::vector<Parameter> &parameters) {
-    Targets targets;
-    for (std::size_t position = 0; position < parameters.size(); ++position) {
-        if (parameters[position].role != Role::sparse) continue;
-        targets.positions.push_back(position);
-        targets.sizes.push_back(parameters[position].size);
-        targets.names.push_back(parameters[position].name.c_str());
-    }
-    return targets;
-}
+using Targets = std::vector<Target>;
 
 std::uint64_t sum_of(const std::vector<std::uint64_t> &values) {
     return std::accumulate(values.begin(), values.end(), std::uint64_t{0});
@@ -39,7 +23,7 @@ Masks divide(const SelectionInput &input, const Targets &targets, Buffer<std::ui
              const std::vector<std::uint64_t> &counts) {
     std::vector<std::uint64_t> by_parameter(input.parameters.size());
     for (std::size_t target = 0; target < counts.size(); ++target)
-        by_parameter[targets.positions[target]] = counts[target];
+        by_parameter[targets[target].position] = counts[target];
     return make_masks(input.parameters, std::move(indices), by_parameter);
 }
 
@@ -50,31 +34,43 @@ void report(const speft_progress *progress, std::size_t done, std::size_t total)
 
 // ---- random ----
 
+// The draws of each target, k included where it is known beforehand.
+std::vector<speft_select_random> describe_draws(const SelectionOptions &options, const Targets &targets) {
+    const double density = density_of_targets(options, targets);
+    const bool bernoulli = options.random == SPEFT_RANDOM_BERNOULLI && density < 1;
+    const bool by_row = options.scope == SPEFT_SCOPE_PER_ROW;
+    const std::vector<std::uint64_t> budgets = by_row ? row_budgets(options, targets)
+                                               : options.scope == SPEFT_SCOPE_GLOBAL
+                                                   ? share_out(global_budget(options, targets), targets)
+                                                   : tensor_budgets(options, targets);
+    std::vector<speft_select_random> draws(targets.size());
+    for (std::size_t target = 0; target < targets.size(); ++target) {
+        speft_select_random &draw = draws[target];
+        const std::uint64_t rows = by_row && !bernoulli ? targets[target].rows : 1;
+        draw.key = make_key(options.seed, targets[target].name);
+        draw.rows = std::max<std::uint64_t>(rows, 1);
+        draw.size = targets[target].size / draw.rows;
+        draw.k = bernoulli || draw.size == 0 ? 0 : budgets[target];
+        if (bernoulli) draw.threshold = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ldexp(density, 64)));
+    }
+    return draws;
+}
+
 Masks choose_random(Device &device, const SelectionOptions &options, const SelectionInput &input,
                     const Targets &targets, const speft_progress *progress) {
-    const std::size_t count = targets.positions.size();
-    std::vector<speft_select_random> draws(count);
+    const std::size_t count = targets.size();
+    std::vector<speft_select_random> draws = describe_draws(options, targets);
     std::vector<std::uint64_t> counts(count);
-    const bool bernoulli = options.random == SPEFT_RANDOM_BERNOULLI && options.density < 1;
-    const std::vector<std::uint64_t> budgets =
-        bernoulli ? std::vector<std::uint64_t>(count)
-        : options.scope == SPEFT_SCOPE_GLOBAL
-            ? share_out(global_budget(options, targets.sizes), targets.sizes)
-            : per_tensor_budgets(options, targets.sizes, targets.names);
     for (std::size_t target = 0; target < count; ++target) {
         speft_select_random &draw = draws[target];
-        draw.key = make_key(options.seed, targets.names[target]);
-        draw.size = targets.sizes[target];
-        draw.k = budgets[target];
         draw.count = &counts[target];
-        if (bernoulli) {
-            draw.threshold = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ldexp(options.density, 64)));
+        if (draw.threshold != 0) {
             device.run(draw);
             draw.k = counts[target];
         }
-        counts[target] = draw.k;
+        counts[target] = draw.rows * draw.k;
     }
-    if (sum_of(counts) == 0 && sum_of(targets.sizes) > 0)
+    if (sum_of(counts) == 0)
         refuse("selection options: at density " + std::to_string(options.density) + " the draw selected no scalar");
 
     Buffer<std::uint32_t> indices(device, sum_of(counts));
@@ -93,15 +89,14 @@ Masks choose_random(Device &device, const SelectionOptions &options, const Selec
 
 Masks take_masks(Device &device, const SelectionInput &input, const Targets &targets) {
     std::vector<std::uint64_t> counts;
-    for (const std::size_t position : targets.positions) {
-        if (!input.given_masks[position])
-            refuse_state("no mask was given for '" + input.parameters[position].name + "'");
-        counts.push_back(input.given_masks[position]->size());
+    for (const Target &target : targets) {
+        if (!input.given_masks[target.position]) refuse_state("no mask was given for '" + target.name + "'");
+        counts.push_back(input.given_masks[target.position]->size());
     }
     Buffer<std::uint32_t> indices(device, sum_of(counts));
     std::uint64_t offset = 0;
     for (std::size_t target = 0; target < counts.size(); ++target) {
-        const std::vector<std::uint32_t> &mask = *input.given_masks[targets.positions[target]];
+        const std::vector<std::uint32_t> &mask = *input.given_masks[targets[target].position];
         device.copy_to_device(indices.data() + offset, mask.data(), mask.size() * sizeof(std::uint32_t));
         offset += counts[target];
     }
@@ -110,24 +105,29 @@ Masks take_masks(Device &device, const SelectionInput &input, const Targets &tar
 
 // ---- the largest scores ----
 
+std::int32_t formula_of(std::int32_t method) {
+    switch (method) {
+    case SPEFT_SELECT_MAGNITUDE: return SPEFT_SCORE_ABS_WEIGHT;
+    case SPEFT_SELECT_GRADIENT: return SPEFT_SCORE_ABS_GRADIENT;
+    case SPEFT_SELECT_SNIP: return SPEFT_SCORE_ABS_PRODUCT;
+    default: return SPEFT_SCORE_GIVEN;
+    }
+}
+
 std::vector<speft_score> describe_scores(const SelectionOptions &options, const SelectionInput &input,
                                          const Targets &targets) {
     if (needs_gradients(options.method) && input.observation.batches() == 0)
         refuse_state("the selection needs gradients, and no observation was finished");
     std::vector<speft_score> scores;
-    for (const std::size_t position : targets.positions) {
+    for (const Target &target : targets) {
+        const std::size_t position = target.position;
         const Parameter &parameter = input.parameters[position];
         speft_score score{};
         score.weights = input.weights[position];
         score.weights_type = static_cast<std::int32_t>(parameter.type);
         score.count = parameter.size;
         score.total_weight = static_cast<float>(input.observation.total_weight());
-        switch (options.method) {
-        case SPEFT_SELECT_MAGNITUDE: score.formula = SPEFT_SCORE_ABS_WEIGHT; break;
-        case SPEFT_SELECT_GRADIENT: score.formula = SPEFT_SCORE_ABS_GRADIENT; break;
-        case SPEFT_SELECT_SNIP: score.formula = SPEFT_SCORE_ABS_PRODUCT; break;
-        default: score.formula = SPEFT_SCORE_GIVEN; break;
-        }
+        score.formula = formula_of(options.method);
         if (needs_gradients(options.method)) score.sums = input.observation.sums(position);
         if (options.method == SPEFT_SELECT_GIVEN_SCORES) {
             if (parameter.size > 0 && !input.given_scores[position])
@@ -139,38 +139,52 @@ std::vector<speft_score> describe_scores(const SelectionOptions &options, const 
     return scores;
 }
 
+[[noreturn]] void refuse_few(std::uint64_t eligible, const std::string &whose, std::uint64_t k) {
+    refuse("only " + std::to_string(eligible) + " scores of " + whose + " are not NaN; " + std::to_string(k) +
+           " scalars are to be selected");
+}
+
 void select_top(Device &device, const speft_score *scores, std::size_t tensors, std::uint64_t k,
                 std::uint32_t *indices, std::uint64_t *counts, const std::string &whose,
                 const speft_progress *progress) {
     std::uint64_t eligible = 0;
     device.run(speft_select_top{scores, tensors, k, indices, counts, &eligible, progress});
-    if (eligible < k)
-        refuse("only " + std::to_string(eligible) + " scores of " + whose + " are not NaN; " + std::to_string(k) +
-               " scalars are to be selected");
+    if (eligible < k) refuse_few(eligible, whose, k);
+}
+
+void select_rows(Device &device, const speft_score &score, const Target &target, std::uint64_t k,
+                 std::uint32_t *indices) {
+    std::uint64_t short_row = target.rows, eligible = 0;
+    device.run(speft_select_rows{score, target.rows, k, indices, &short_row, &eligible, nullptr});
+    if (short_row < target.rows)
+        refuse_few(eligible, "row " + std::to_string(short_row) + " of '" + target.name + "'", k);
 }
 
 Masks choose_top(Device &device, const SelectionOptions &options, const SelectionInput &input,
                  const Targets &targets, const speft_progress *progress) {
     const std::vector<speft_score> scores = describe_scores(options, input, targets);
     const std::size_t count = scores.size();
+    std::vector<std::uint64_t> counts(count);
+    Buffer<std::uint32_t> indices(device, total_budget(options, targets));
     if (options.scope == SPEFT_SCOPE_GLOBAL) {
-        const std::uint64_t budget = global_budget(options, targets.sizes);
-        std::vector<std::uint64_t> counts(count);
-        Buffer<std::uint32_t> indices(device, budget);
-        select_top(device, scores.data(), count, budget, indices.data(), counts.data(), "the sparse parameters",
-                   progress);
+        select_top(device, scores.data(), count, indices.count(), indices.data(), counts.data(),
+                   "the sparse parameters", progress);
         return divide(input, targets, std::move(indices), counts);
     }
-    std::vector<std::uint64_t> counts = per_tensor_budgets(options, targets.sizes, targets.names);
-    Buffer<std::uint32_t> indices(device, sum_of(counts));
+    const bool by_row = options.scope == SPEFT_SCOPE_PER_ROW;
+    const std::vector<std::uint64_t> budgets = by_row ? row_budgets(options, targets) : tensor_budgets(options, targets);
     std::uint64_t offset = 0;
     for (std::size_t target = 0; target < count; ++target) {
         report(progress, target, count);
-        if (counts[target] == 0) continue;
-        const std::uint64_t budget = counts[target];
-        select_top(device, &scores[target], 1, budget, indices.data() + offset, &counts[target],
-                   std::string("'") + targets.names[target] + "'", nullptr);
-        offset += budget;
+        if (targets[target].size == 0) continue;
+        if (by_row) {
+            select_rows(device, scores[target], targets[target], budgets[target], indices.data() + offset);
+            counts[target] = targets[target].rows * budgets[target];
+        } else {
+            select_top(device, &scores[target], 1, budgets[target], indices.data() + offset, &counts[target],
+                       "'" + targets[target].name + "'", nullptr);
+        }
+        offset += counts[target];
     }
     return divide(input, targets, std::move(indices), counts);
 }
@@ -180,13 +194,54 @@ Masks choose_top(Device &device, const SelectionOptions &options, const Selectio
 Masks choose_masks(Device &device, const SelectionOptions &options, const SelectionInput &input,
                    const speft_progress *progress) {
     const Targets targets = find_targets(input.parameters);
-    if (sum_of(targets.sizes) == 0)
-        return divide(input, targets, {}, std::vector<std::uint64_t>(targets.sizes.size()));
+    if (total_size(targets) == 0) return divide(input, targets, {}, std::vector<std::uint64_t>(targets.size()));
     switch (options.method) {
     case SPEFT_SELECT_RANDOM: return choose_random(device, options, input, targets, progress);
     case SPEFT_SELECT_GIVEN_MASK: return take_masks(device, input, targets);
     default: return choose_top(device, options, input, targets, progress);
     }
+}
+
+std::uint64_t count_selected(const SelectionOptions &options, const std::vector<Parameter> &parameters) {
+    if (options.method == SPEFT_SELECT_GIVEN_MASK)
+        refuse("selection options: given masks have no size yet: plan for random masks of the same budget");
+    const Targets targets = find_targets(parameters);
+    return total_size(targets) == 0 ? 0 : total_budget(options, targets);
+}
+
+std::uint64_t selection_scratch(const Device &device, const SelectionOptions &options,
+                                const std::vector<Parameter> &parameters) {
+    const Targets targets = find_targets(parameters);
+    if (total_size(targets) == 0) return 0;
+    std::uint64_t bytes = 0;
+    const auto need = [&](const auto &arguments) { bytes = std::max(bytes, device.scratch_bytes(arguments)); };
+    if (options.method == SPEFT_SELECT_RANDOM) {
+        for (const speft_select_random &draw : describe_draws(options, targets)) need(draw);
+        return bytes;
+    }
+    std::vector<speft_score> scores;
+    for (const Target &target : targets) {
+        speft_score score{};
+        score.count = target.size;
+        score.weights_type = static_cast<std::int32_t>(parameters[target.position].type);
+        score.formula = formula_of(options.method);
+        scores.push_back(score);
+    }
+    if (options.scope == SPEFT_SCOPE_GLOBAL) {
+        need(speft_select_top{scores.data(), scores.size(), global_budget(options, targets), nullptr, nullptr, nullptr,
+                              nullptr});
+        return bytes;
+    }
+    const bool by_row = options.scope == SPEFT_SCOPE_PER_ROW;
+    const std::vector<std::uint64_t> budgets = by_row ? row_budgets(options, targets) : tensor_budgets(options, targets);
+    for (std::size_t target = 0; target < targets.size(); ++target) {
+        if (by_row)
+            need(speft_select_rows{scores[target], targets[target].rows, budgets[target], nullptr, nullptr, nullptr,
+                                   nullptr});
+        else
+            need(speft_select_top{&scores[target], 1, budgets[target], nullptr, nullptr, nullptr, nullptr});
+    }
+    return bytes;
 }
 
 }  // namespace speft

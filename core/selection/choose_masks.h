@@ -25,4 +25,10 @@ struct SelectionInput {
 Masks choose_masks(Device &device, const SelectionOptions &options, const SelectionInput &input,
                    const speft_progress *progress);
 
+// Bytes of scratch that choosing them takes; how many scalars are chosen, at their expected number for Bernoulli draws.
+// Given masks have no number yet: INVALID_ARGUMENT.
+std::uint64_t selection_scratch(const Device &device, const SelectionOptions &options,
+                                const std::vector<Parameter> &parameters);
+std::uint64_t count_selected(const SelectionOptions &options, const std::vector<Parameter> &parameters);
+
 }  // namespace speft

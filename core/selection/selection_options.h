@@ -14,6 +14,8 @@ struct SelectionOptions {
     double density = 0;
     std::int64_t budget = 0;
     std::uint64_t seed = 0;
+    std::int64_t rank = 0;
+    std::int64_t model_scalars = 0;
 };
 
 // Throws INVALID_ARGUMENT for values that have no meaning, UNSUPPORTED for those that have none yet. `any_sparse`:

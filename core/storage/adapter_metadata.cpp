@@ -1,8 +1,6 @@
 #include "core/storage/adapter_metadata.h"
 
 #include <charconv>
-#include <cinttypes>
-#include <cstdio>
 #include <limits>
 #include <span>
 #include <system_error>
@@ -11,6 +9,7 @@
 #include "core/selection/method_name.h"
 #include "core/storage/defect.h"
 #include "core/storage/json.h"
+#include "core/storage/shape.h"
 #include "speft/adapter.h"
 #include "speft/backend.h"
 #include "speft/optimizer.h"
@@ -25,9 +24,14 @@ struct Word {
     const char *word;
 };
 
-constexpr Word scopes[] = {{SPEFT_SCOPE_GLOBAL, "global"}, {SPEFT_SCOPE_PER_TENSOR, "per-tensor"}};
+constexpr Word scopes[] = {
+    {SPEFT_SCOPE_GLOBAL, "global"},
+    {SPEFT_SCOPE_PER_TENSOR, "per-tensor"},
+    {SPEFT_SCOPE_PER_ROW, "per-row"},
+};
 constexpr Word randoms[] = {{SPEFT_RANDOM_EXACT, "exact"}, {SPEFT_RANDOM_BERNOULLI, "bernoulli"}};
 constexpr Word ages[] = {{SPEFT_AGE_COMMON, "common"}, {SPEFT_AGE_PER_WEIGHT, "per-weight"}};
+constexpr Word delta_types[] = {{SPEFT_DELTA_FLOAT32, "float32"}, {SPEFT_DELTA_BFLOAT16, "bfloat16"}};
 constexpr Word roles[] = {{SPEFT_ROLE_SPARSE, "sparse"}, {SPEFT_ROLE_DENSE, "dense"}};
 constexpr Word optimizers[] = {
     {SPEFT_OPTIMIZER_ADAMW, "adamw"}, {SPEFT_OPTIMIZER_SGD, "sgd"},
@@ -64,52 +68,48 @@ std::int32_t find_method_number(const JsonObject &adapter) {
 }
 
 // 64 bits go as text: many JSON readers would round them to a double.
-std::uint64_t parse_unsigned(const std::string &text, int base, const char *field) {
-    std::uint64_t value = 0;
+std::uint64_t parse_seed(const std::string &text) {
+    std::uint64_t seed = 0;
     const char *end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, value, base);
+    const auto [stop, error] = std::from_chars(text.data(), end, seed);
     if (error != std::errc() || stop != end)
-        throw Defect("\"" + std::string(field) + "\" must be a number of 64 bits in base " + std::to_string(base) +
-                     ", got " + quote(text));
-    return value;
+        throw Defect("\"seed\" must be a decimal number of 64 bits, got " + quote(text));
+    return seed;
 }
 
-constexpr std::size_t hash_digits = 16;
+// Most parameters are sparse, in the common group and of one type: what is so is left out, and the rest of the header
+// is shorter than the deltas of even a small mask.
+std::int32_t common_type(const AdapterRecord &record) { return record.parameters.front().scalar_type; }
 
-std::string format_hash(std::uint64_t hash) {
-    char text[hash_digits + 1];
-    std::snprintf(text, sizeof text, "%016" PRIx64, hash);
-    return text;
+nlohmann::ordered_json format_parameter(const ParameterRecord &parameter, std::int32_t common_type) {
+    nlohmann::ordered_json formatted = {{"name", parameter.name}, {"shape", parameter.shape}};
+    if (parameter.scalar_type != common_type)
+        formatted["type"] = find_word(scalar_types, parameter.scalar_type, "type");
+    if (parameter.group != 0) formatted["group"] = parameter.group;
+    if (parameter.role == SPEFT_ROLE_SPARSE)
+        formatted["count"] = parameter.indices.size();
+    else
+        formatted["role"] = find_word(roles, parameter.role, "role");
+    return formatted;
 }
 
-std::uint64_t parse_hash(const std::string &text) {
-    if (text.size() != hash_digits)
-        throw Defect("\"base_hash\" must have " + std::to_string(hash_digits) + " digits, got " + quote(text));
-    return parse_unsigned(text, 16, "base_hash");
-}
-
-nlohmann::ordered_json format_parameter(const ParameterRecord &parameter) {
-    return {
-        {"name", parameter.name},
-        {"shape", parameter.shape},
-        {"type", find_word(scalar_types, parameter.scalar_type, "type")},
-        {"role", find_word(roles, parameter.role, "role")},
-        {"group", parameter.group},
-        {"base_hash", format_hash(parameter.base_hash)},
-        {"count", parameter.deltas.size()},
-    };
-}
-
-ParameterRecord parse_parameter(const JsonObject &parameter) {
+ParameterRecord parse_parameter(const JsonObject &parameter, std::int32_t common_type) {
     ParameterRecord record;
     record.name = parameter.text("name");
     record.shape = parameter.sizes("shape");
-    record.scalar_type = find_number(scalar_types, parameter, "type");
-    record.role = find_number(roles, parameter, "role");
-    record.group =
-        static_cast<std::int32_t>(parameter.size("group", std::numeric_limits<std::int32_t>::max()));
-    record.base_hash = parse_hash(parameter.text("base_hash"));
+    record.scalar_type = parameter.has("type") ? find_number(scalar_types, parameter, "type") : common_type;
+    record.role = parameter.has("role") ? find_number(roles, parameter, "role") : SPEFT_ROLE_SPARSE;
+    if (parameter.has("group"))
+        record.group =
+            static_cast<std::int32_t>(parameter.size("group", std::numeric_limits<std::int32_t>::max()));
     return record;
+}
+
+// How many scalars are trained: not more than there are.
+std::uint64_t parse_count(const JsonObject &parameter, const ParameterRecord &record) {
+    const std::uint64_t size = *count_scalars(record.shape);
+    if (record.role == SPEFT_ROLE_DENSE) return size;
+    return static_cast<std::uint64_t>(parameter.size("count", static_cast<std::int64_t>(size)));
 }
 
 }  // namespace
@@ -121,14 +121,18 @@ std::string format_metadata(const AdapterRecord &record) {
         {"random", find_word(randoms, record.random, "random")},
         {"density", record.density},
         {"budget", record.budget},
+        {"rank", record.rank},
+        {"model_scalars", record.model_scalars},
         {"seed", std::to_string(record.seed)},
+        {"delta_type", find_word(delta_types, record.delta_type, "delta type")},
         {"optimizer", find_word(optimizers, record.optimizer, "optimizer")},
         {"age", find_word(ages, record.age, "age")},
         {"steps", record.steps},
+        {"type", find_word(scalar_types, common_type(record), "type")},
         {"parameters", nlohmann::ordered_json::array()},
     };
     for (const ParameterRecord &parameter : record.parameters)
-        adapter["parameters"].push_back(format_parameter(parameter));
+        adapter["parameters"].push_back(format_parameter(parameter, common_type(record)));
     return adapter.dump();
 }
 
@@ -142,16 +146,22 @@ AdapterMetadata parse_metadata(const std::string &text) {
     record.random = find_number(randoms, adapter, "random");
     record.density = adapter.number("density");
     record.budget = adapter.size("budget");
-    record.seed = parse_unsigned(adapter.text("seed"), 10, "seed");
+    record.rank = adapter.size("rank");
+    record.model_scalars = adapter.size("model_scalars");
+    record.seed = parse_seed(adapter.text("seed"));
+    record.delta_type = find_number(delta_types, adapter, "delta_type");
     record.optimizer = find_number(optimizers, adapter, "optimizer");
     record.age = find_number(ages, adapter, "age");
     record.steps = adapter.size("steps");
+    const std::int32_t common_type = find_number(scalar_types, adapter, "type");
+    std::vector<JsonObject> parameters;
     for (const nlohmann::json &value : adapter.array("parameters")) {
-        const JsonObject parameter(value, "parameter " + std::to_string(record.parameters.size()));
-        record.parameters.push_back(parse_parameter(parameter));
-        metadata.counts.push_back(static_cast<std::uint64_t>(parameter.size("count")));
+        parameters.emplace_back(value, "parameter " + std::to_string(parameters.size()));
+        record.parameters.push_back(parse_parameter(parameters.back(), common_type));
     }
     check_declarations(record);
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+        metadata.counts.push_back(parse_count(parameters[i], record.parameters[i]));
     return metadata;
 }
 

@@ -1,5 +1,4 @@
-// What an adapter file says in words: all of a record but its indices and deltas, as the JSON text in the file's
-// "speft.adapter".
+// What an adapter file says in words: options and declarations, as the JSON text in the file's "speft.adapter".
 #pragma once
 
 #include <cstdint>
@@ -11,11 +10,11 @@
 namespace speft {
 
 struct AdapterMetadata {
-    AdapterRecord record;               // without indices and deltas; its declarations are checked
-    std::vector<std::uint64_t> counts;  // of each parameter: how many deltas it has
+    AdapterRecord record;               // without hashes, indices and deltas; its declarations are checked
+    std::vector<std::uint64_t> counts;  // of each parameter: how many deltas it has, at most as many as scalars
 };
 
-// Throws Failure(SPEFT_INVALID_ARGUMENT) for a number that has no word.
+// `record` has passed check_record. Throws Failure(SPEFT_INVALID_ARGUMENT) for a number that has no word.
 std::string format_metadata(const AdapterRecord &record);
 
 // Throws Defect.

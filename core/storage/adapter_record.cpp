@@ -1,14 +1,18 @@
 #include "core/storage/adapter_record.h"
 
+#include <algorithm>
+#include <bit>
 #include <set>
 #include <string_view>
 
+#include "core/base/scalar_type.h"
 #include "core/base/tensor_view.h"
 #include "core/base/utf8.h"
 #include "core/storage/defect.h"
 #include "core/storage/json.h"
 #include "core/storage/shape.h"
 #include "speft/adapter.h"
+#include "speft/backend.h"
 
 namespace speft {
 
@@ -50,13 +54,52 @@ void check_deltas(const ParameterRecord &parameter) {
                      " deltas, expected " + std::to_string(expected));
 }
 
+// Whether rounding to bfloat16 would change it.
+bool fits_bfloat16(float value) { return (std::bit_cast<std::uint32_t>(value) & 0xffffu) == 0; }
+
+void check_delta_type(const AdapterRecord &record, const ParameterRecord &parameter) {
+    if (record.delta_type != SPEFT_SCALAR_BFLOAT16 || parameter.role == SPEFT_ROLE_DENSE) return;
+    if (!std::ranges::all_of(parameter.deltas, fits_bfloat16))
+        throw Defect(name_in_words(parameter) + " has a delta that bfloat16 does not hold");
+}
+
+void check_training(const ParameterRecord &parameter, const ParameterTraining &training, bool originals_known) {
+    const std::uint64_t count = parameter.deltas.size();
+    const std::uint64_t bytes = originals_known ? count * size_of(static_cast<ScalarType>(parameter.scalar_type)) : 0;
+    if (training.originals.size() != bytes)
+        throw Defect(name_in_words(parameter) + " has " + std::to_string(training.originals.size()) +
+                     " bytes of originals, expected " + std::to_string(bytes));
+    const std::uint64_t pending = training.received == Received::pending ? count : 0;
+    if (training.gradient.size() != pending)
+        throw Defect(name_in_words(parameter) + " has a gradient of " + std::to_string(training.gradient.size()) +
+                     " values, expected " + std::to_string(pending));
+}
+
+void check_training(const AdapterRecord &record, const TrainingRecord &training) {
+    if (training.parameters.size() != record.parameters.size())
+        throw Defect("there is a training state of " + std::to_string(training.parameters.size()) +
+                     " parameters, expected " + std::to_string(record.parameters.size()));
+    for (std::size_t i = 0; i < record.parameters.size(); ++i)
+        check_training(record.parameters[i], training.parameters[i], training.originals_known);
+}
+
 }  // namespace
+
+std::uint64_t count_trained(const AdapterRecord &record) {
+    std::uint64_t count = 0;
+    for (const ParameterRecord &parameter : record.parameters) count += parameter.deltas.size();
+    return count;
+}
 
 void check_declarations(const AdapterRecord &record) {
     if (!(record.density >= 0 && record.density <= 1))
         throw Defect("density must be in [0, 1], got " + std::to_string(record.density));
     if (record.budget < 0) throw Defect("budget must be >= 0, got " + std::to_string(record.budget));
-    if (record.density > 0 && record.budget > 0) throw Defect("density and budget are both given");
+    if (record.rank < 0) throw Defect("rank must be >= 0, got " + std::to_string(record.rank));
+    if ((record.density > 0) + (record.budget > 0) + (record.rank > 0) > 1)
+        throw Defect("more than one of density, budget and rank is given");
+    if (record.model_scalars < 0)
+        throw Defect("model_scalars must be >= 0, got " + std::to_string(record.model_scalars));
     if (record.steps < 0) throw Defect("steps must be >= 0, got " + std::to_string(record.steps));
 
     std::uint64_t scalars = 0;
@@ -79,7 +122,9 @@ void check_record(const AdapterRecord &record) {
     for (const ParameterRecord &parameter : record.parameters) {
         check_mask(parameter);
         check_deltas(parameter);
+        check_delta_type(record, parameter);
     }
+    if (record.training) check_training(record, *record.training);
 }
 
 }  // namespace speft

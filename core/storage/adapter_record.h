@@ -3,7 +3,9 @@
 // indices strictly increase and lie inside.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,18 +22,52 @@ struct ParameterRecord {
     std::vector<float> deltas;           // as many as indices; of a dense parameter all of its values
 };
 
+// Whether a parameter has received a gradient since the selection.
+enum class Received { nothing, cleared, pending };
+
+// What one parameter has beside its deltas while it is trained.
+struct ParameterTraining {
+    std::vector<std::byte> originals;  // θ0 of the trained scalars, in the weight's type; empty when not known
+    Received received = Received::nothing;
+    std::vector<float> gradient;  // what is pending; empty otherwise
+    std::uint32_t updates = 0;    // of the optimizer
+};
+
+// One value for each trained scalar of all parameters, in their order, those of dense ones included.
+struct StateRecord {
+    std::string name;  // the optimizer's word for it: "moment1"
+    std::string type;  // as safetensors has it: "F32", "U32"
+    std::vector<std::byte> bytes;
+};
+
+// What a checkpoint has beyond an adapter.
+struct TrainingRecord {
+    std::int64_t observations = 0;
+    bool originals_known = false;
+    std::vector<ParameterTraining> parameters;  // as many as the adapter has
+    std::vector<StateRecord> state;             // the optimizer's; empty before its first update
+};
+
 struct AdapterRecord {
     std::int32_t method = 0;     // SPEFT_SELECT_…
     std::int32_t scope = 0;      // SPEFT_SCOPE_…
     std::int32_t random = 0;     // SPEFT_RANDOM_…
-    double density = 0;          // 0 when a budget was given
+    double density = 0;          // of it, `budget` and `rank` at most one is not 0
     std::int64_t budget = 0;
+    std::int64_t rank = 0;
+    std::int64_t model_scalars = 0;
     std::uint64_t seed = 0;
+    // SPEFT_DELTA_…; where it is BFLOAT16, bfloat16 holds every delta of a sparse parameter exactly.
+    std::int32_t delta_type = 0;
     std::int32_t optimizer = 0;  // SPEFT_OPTIMIZER_…
     std::int32_t age = 0;        // SPEFT_AGE_…
     std::int64_t steps = 0;
     std::vector<ParameterRecord> parameters;
+    std::optional<TrainingRecord> training;  // of a checkpoint
 };
+
+// Over all parameters.
+std::uint64_t count_trained(const AdapterRecord &record);
 
 // Throws Defect unless the declarations are what speft_create_adapter takes: at least one parameter and one scalar,
 // names unique, not empty and UTF-8 without NUL, shapes of fewer than 2^32 scalars, fields in their ranges.

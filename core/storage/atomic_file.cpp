@@ -23,9 +23,9 @@ fs::path follow_links(const std::string &path) {
     fs::path target = path;
     std::error_code error;
     for (int followed = 0; fs::is_symlink(fs::symlink_status(target, error)); ++followed) {
-        if (followed == most) refuse_io("write", path, ELOOP);
+        if (followed == most) refuse_io("write", quote_path(path), ELOOP);
         const fs::path link = fs::read_symlink(target, error);
-        if (error) refuse_io("write", path, error.value());
+        if (error) refuse_io("write", quote_path(path), error.value());
         target = target.parent_path() / link;
     }
     return target;
@@ -61,7 +61,7 @@ AtomicFile::AtomicFile(const std::string &path) : path_(path), target_(follow_li
         create(0666);
         return;
     }
-    require_regular_file("write", path_, replaced);
+    require_regular_file("write", name(), replaced);
     // Renaming asks only the folder; a file that its owner has write-protected stays protected.
     if (faccessat(AT_FDCWD, target_.c_str(), W_OK, AT_EACCESS) != 0) fail(errno);
     const mode_t mode = replaced.st_mode & 0777;
@@ -92,15 +92,15 @@ void AtomicFile::commit() {
 }
 
 void AtomicFile::create(mode_t mode) {
-    fs::path name;
+    fs::path temporary;
     do {
-        name = target_.parent_path() / make_temporary_name();
-        file_ = open_file(name.c_str(), O_WRONLY | O_CREAT | O_EXCL, mode);
+        temporary = target_.parent_path() / make_temporary_name();
+        file_ = open_file(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL, mode);
     } while (!file_.is_open() && errno == EEXIST);
     if (!file_.is_open()) fail(errno);
-    temporary_.name = std::move(name);
+    temporary_.name = std::move(temporary);
 }
 
-void AtomicFile::fail(int code) const { refuse_io("write", path_, code); }
+void AtomicFile::fail(int code) const { refuse_io("write", name(), code); }
 
 }  // namespace speft

@@ -7,12 +7,13 @@
 #include <span>
 #include <string>
 
+#include "core/storage/byte_sink.h"
 #include "core/storage/file_descriptor.h"
 
 namespace speft {
 
 // Every failure is Failure(SPEFT_IO) with errno. Without `commit` nothing is left behind and the target is untouched.
-class AtomicFile {
+class AtomicFile : public ByteSink {
 public:
     // A symbolic link is followed: the file that it leads to is replaced, or made. The new file has the permission
     // bits of the one it replaces, else those that the umask gives.
@@ -20,8 +21,9 @@ public:
     AtomicFile(const AtomicFile &) = delete;
     AtomicFile &operator=(const AtomicFile &) = delete;
 
-    void write(std::span<const std::byte> bytes);
-    void commit();
+    std::string name() const override { return quote_path(path_); }
+    void write(std::span<const std::byte> bytes) override;
+    void commit() override;
 
 private:
     // The file of this name, if any, goes when this does.

@@ -24,15 +24,15 @@ FileDescriptor open_file(const char *path, int flags, mode_t mode) {
     return FileDescriptor(number);
 }
 
-void refuse_io(const char *verb, const std::string &path, int code) {
+void refuse_io(const char *verb, const std::string &name, int code) {
     const std::string reason = std::generic_category().message(code);
-    throw Failure(SPEFT_IO, std::string("cannot ") + verb + " '" + path + "': " + reason, {}, code);
+    throw Failure(SPEFT_IO, std::string("cannot ") + verb + " " + name + ": " + reason, {}, code);
 }
 
-void require_regular_file(const char *verb, const std::string &path, const struct stat &status) {
+void require_regular_file(const char *verb, const std::string &name, const struct stat &status) {
     if (S_ISREG(status.st_mode)) return;
-    if (S_ISDIR(status.st_mode)) refuse_io(verb, path, EISDIR);
-    throw Failure(SPEFT_IO, std::string("cannot ") + verb + " '" + path + "': not a regular file", {}, EINVAL);
+    if (S_ISDIR(status.st_mode)) refuse_io(verb, name, EISDIR);
+    throw Failure(SPEFT_IO, std::string("cannot ") + verb + " " + name + ": not a regular file", {}, EINVAL);
 }
 
 }  // namespace speft

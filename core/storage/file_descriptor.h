@@ -31,10 +31,13 @@ private:
 // open(2) with O_CLOEXEC, again when interrupted; not open, with errno set, when it fails.
 FileDescriptor open_file(const char *path, int flags, mode_t mode = 0);
 
+// For messages: "'a.safetensors'".
+inline std::string quote_path(const std::string &path) { return "'" + path + "'"; }
+
 // Failure(SPEFT_IO): "cannot write 'a.safetensors': No space left on device".
-[[noreturn]] void refuse_io(const char *verb, const std::string &path, int code);
+[[noreturn]] void refuse_io(const char *verb, const std::string &name, int code);
 
 // Folders, devices and pipes hold no adapters.
-void require_regular_file(const char *verb, const std::string &path, const struct stat &status);
+void require_regular_file(const char *verb, const std::string &name, const struct stat &status);
 
 }  // namespace speft

@@ -27,6 +27,7 @@ class JsonObject {
 public:
     JsonObject(const nlohmann::json &value, std::string where);
 
+    bool has(const char *key) const { return value_.contains(key); }
     const std::string &text(const char *key) const;
     double number(const char *key) const;
     // An integer in [0, limit].

@@ -3,18 +3,41 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "core/base/status.h"
 #include "speft/context.h"
 
 namespace speft {
 
-// `progress` may be null. Throws Failure(SPEFT_CANCELLED) when the callback asks to stop.
-inline void report_progress(const speft_progress *progress, std::uint64_t done, std::uint64_t total,
-                            const char *work, const std::string &path) {
-    if (!progress) return;
-    if (progress->report(progress->user, static_cast<std::int64_t>(done), static_cast<std::int64_t>(total)) != 0)
-        throw Failure(SPEFT_CANCELLED, std::string(work) + " '" + path + "' was cancelled by its progress callback");
-}
+// Counts bytes. The callback, which may be null, hears of none at first, and of all at last; when it asks to stop,
+// Failure(SPEFT_CANCELLED).
+class ProgressMeter {
+public:
+    // `work` is "reading" or "writing", `name` what is read or written.
+    ProgressMeter(const speft_progress *progress, std::uint64_t total, const char *work, std::string name)
+        : progress_(progress), total_(total), work_(work), name_(std::move(name)) {
+        report();
+    }
+
+    void advance(std::uint64_t bytes) {
+        done_ += bytes;
+        report();
+    }
+
+private:
+    void report() const {
+        if (!progress_) return;
+        if (progress_->report(progress_->user, static_cast<std::int64_t>(done_), static_cast<std::int64_t>(total_)))
+            throw Failure(SPEFT_CANCELLED,
+                          std::string(work_) + " " + name_ + " was cancelled by its progress callback");
+    }
+
+    const speft_progress *progress_;
+    std::uint64_t done_ = 0;
+    std::uint64_t total_;
+    const char *work_;
+    std::string name_;
+};
 
 }  // namespace speft

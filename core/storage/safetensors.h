@@ -5,58 +5,61 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "core/storage/file_descriptor.h"
+#include "core/storage/byte_sink.h"
+#include "core/storage/byte_source.h"
 #include "speft/context.h"
 
 namespace speft {
 
-// A tensor to write; the bytes stay the caller's.
-struct TensorBytes {
-    std::string name;
+class JsonObject;
+
+// `bytes` has the size that belongs to type and shape.
+struct Tensor {
     std::string type;  // "F32"
     std::vector<std::int64_t> shape;
-    std::span<const std::byte> bytes;
+    std::vector<std::byte> bytes;
 };
 
-// A tensor in a file. `size` agrees with type and shape.
-struct TensorEntry {
-    std::string type;
-    std::vector<std::int64_t> shape;
-    std::uint64_t offset;  // in the file
-    std::uint64_t size;    // in bytes
-};
+using Tensors = std::map<std::string, Tensor>;                // by name
+using TensorMetadata = std::map<std::string, std::string>;  // "__metadata__"
 
-// Throws Failure(SPEFT_IO) when it cannot be read and Defect when it is no safetensors file. Memory stays in
-// proportion to the file's size, whatever the header claims.
+// Its header is read and checked at once, its data on demand. Throws Defect when it is no safetensors file. Time and
+// memory stay in proportion to the source's size, whatever the header claims. The source must outlive it.
 class SafetensorsFile {
 public:
-    explicit SafetensorsFile(const std::string &path);
+    explicit SafetensorsFile(const ByteSource &source);
 
-    const std::map<std::string, std::string> &metadata() const { return metadata_; }
-    const std::map<std::string, TensorEntry> &tensors() const { return tensors_; }
-
-    // `target` has the entry's size.
-    void read(const TensorEntry &entry, std::span<std::byte> target) const;
+    const TensorMetadata &metadata() const { return metadata_; }
+    // `progress` may be null; it hears of bytes of data. Throws Failure(SPEFT_CANCELLED).
+    Tensors read_tensors(const speft_progress *progress) const;
 
 private:
-    std::string read_header(std::uint64_t file_size) const;
-    void parse_header(const std::string &header, std::uint64_t data_size);
-    void read_at(std::uint64_t offset, std::span<std::byte> target) const;
+    // A tensor in the source. `size` agrees with type and shape.
+    struct Entry {
+        std::string type;
+        std::vector<std::int64_t> shape;
+        std::uint64_t offset;  // in the data
+        std::uint64_t size;    // in bytes
+    };
 
-    std::string path_;
-    FileDescriptor file_;
-    std::map<std::string, std::string> metadata_;
-    std::map<std::string, TensorEntry> tensors_;
+    static Entry parse_entry(const std::string &name, const JsonObject &object);
+    std::string read_header() const;
+    void parse_header(const std::string &header);
+    void check_coverage() const;
+
+    const ByteSource &source_;
+    std::uint64_t data_begin_ = 0;
+    TensorMetadata metadata_;
+    std::map<std::string, Entry> entries_;
 };
 
-// Atomic (see AtomicFile). Data lies in the order of `tensors`: give those with the widest scalars first, and all are
-// aligned. Names are distinct UTF-8. `progress` may be null; it hears of bytes: first 0, last all of them, before the
-// file appears. Throws Failure: SPEFT_IO, SPEFT_CANCELLED, SPEFT_INVALID_ARGUMENT when the header would be too long.
-void write_safetensors(const std::string &path, const std::map<std::string, std::string> &metadata,
-                       std::span<const TensorBytes> tensors, const speft_progress *progress);
+// The widest scalars come first, so that all are aligned; then by name. `progress` may be null; it hears of bytes of
+// the file, and last before the sink's commit. Throws Failure: SPEFT_IO, SPEFT_CANCELLED, and SPEFT_INVALID_ARGUMENT when
+// the header would be too long.
+void write_safetensors(ByteSink &sink, const TensorMetadata &metadata, const Tensors &tensors,
+                       const speft_progress *progress);
 
 }  // namespace speft

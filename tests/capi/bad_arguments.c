@@ -146,12 +146,12 @@ static void test_bad_selection_options(void) {
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "density", selection.density, -0.5);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "nan", selection.density, NAN);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "inf", selection.density, INFINITY);
-    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "not both", selection.budget, 5);
+    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "one of density, budget and rank", selection.budget, 5);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "budget", selection.budget, -1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, 0);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, SPEFT_SELECT_MEPROP + 1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, -1);
-    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "scope", selection.scope, 2);
+    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "scope", selection.scope, 3);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "random", selection.random, 2);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "given masks", selection.method, SPEFT_SELECT_GIVEN_MASK);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "selection options", selection.struct_size, 4);

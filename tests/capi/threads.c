@@ -1,4 +1,4 @@
-/* One call at a time in a context, contexts side by side, and destruction at any time. */
+/* One call at a time in a context, from any thread, and destruction at any time. */
 #include <pthread.h>
 
 #include "scene.h"
@@ -6,31 +6,6 @@
 static void run_thread(void *(*body)(void *), void *argument) {
     pthread_t thread;
     if (pthread_create(&thread, NULL, body, argument) || pthread_join(thread, NULL)) abort();
-}
-
-/* ---- contexts side by side ---- */
-
-static void *train_alone(void *argument) {
-    struct picture *picture = argument;
-    for (int round = 0; round < 10; ++round) {
-        struct scene scene;
-        start_trained_scene(&scene);
-        CHECK_OK(speft_step(scene.adapter, NULL, &error));
-        take_picture(&scene, picture);
-        destroy_scene(&scene);
-    }
-    return NULL;
-}
-
-static void test_contexts_run_side_by_side(void) {
-    struct picture here, there, alone;
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, train_alone, &there)) abort();
-    train_alone(&here);
-    if (pthread_join(thread, NULL)) abort();
-    train_alone(&alone);
-    CHECK_BYTES(&here, &alone, sizeof alone);
-    CHECK_BYTES(&there, &alone, sizeof alone);
 }
 
 /* One adapter, several threads, one after another: a call belongs to no thread. */
@@ -247,7 +222,6 @@ static void test_destroying_on_another_thread(void) {
 }
 
 int main(void) {
-    RUN(test_contexts_run_side_by_side);
     RUN(test_calls_may_come_from_any_thread);
     RUN(test_a_second_thread_finds_the_context_busy);
     RUN(test_a_callback_finds_its_own_context_busy);

@@ -132,12 +132,44 @@ Device::Device(const speft_backend_table &table, const Settings &settings) : tab
 
 Device::~Device() { table_.destroy_device(device_); }
 
-speft_status Device::call(const Subject &subject, const void *arguments, speft_backend_failure &failure) {
-    if (!settings_.hostile) return subject.implementation->run(device_, arguments, &failure);
+namespace {
+
+// What an operation asks for and not a byte more; aligned as promised, and no more than that. It starts as NaNs, and as
+// indices and counts far outside of everything.
+class Scratch {
+public:
+    Scratch(Device &device, const Subject &subject, const void *arguments)
+        : contents_(subject.implementation->scratch ? subject.implementation->scratch(device.handle(), arguments) : 0,
+                    garbage),
+          memory_(device, contents_.data(), contents_.size(), alignment) {}
+    void *data() const { return contents_.empty() ? nullptr : memory_.data(); }
+    void check() { memory_.read(contents_.data()); }
+
+private:
+    static constexpr unsigned char garbage = 0xff;
+    static constexpr std::uint64_t alignment = 64;
+
+    std::vector<unsigned char> contents_;
+    DeviceBytes memory_;
+};
+
+}  // namespace
+
+speft_status Device::call(const Subject &subject, const void *arguments, void *scratch,
+                          speft_backend_failure &failure) {
+    if (!settings_.hostile) return subject.implementation->run(device_, arguments, scratch, &failure);
     const HostileEnvironment hostile;
     const unsigned before = read_environment();
-    const speft_status status = subject.implementation->run(device_, arguments, &failure);
+    const speft_status status = subject.implementation->run(device_, arguments, scratch, &failure);
     BOOST_TEST(read_environment() == before, "the host's floating-point environment came back changed");
+    return status;
+}
+
+speft_status Device::call_and_wait(const Subject &subject, const void *arguments, speft_backend_failure &failure) {
+    Scratch scratch(*this, subject, arguments);
+    speft_status status = call(subject, arguments, scratch.data(), failure);
+    if (status == SPEFT_OK) status = table_.synchronize(device_, &failure);
+    scratch.check();
     return status;
 }
 
@@ -148,15 +180,14 @@ bool Device::run(const Subject &subject, const void *arguments) {
         return false;
     }
     speft_backend_failure failure{};
-    speft_status status = call(subject, arguments, failure);
-    if (status == SPEFT_OK) status = table_.synchronize(device_, &failure);
+    const speft_status status = call_and_wait(subject, arguments, failure);
     BOOST_REQUIRE_MESSAGE(status == SPEFT_OK, subject << " returns " << status << ": " << failure.message);
     return true;
 }
 
 speft_status Device::run_failing(const Subject &subject, const void *arguments, std::string &message) {
     speft_backend_failure failure{};
-    const speft_status status = call(subject, arguments, failure);
+    const speft_status status = call_and_wait(subject, arguments, failure);
     message = failure.message;
     return status;
 }

@@ -66,14 +66,15 @@ public:
     speft_status run_failing(const Subject &subject, const void *arguments, std::string &message);
 
 private:
-    speft_status call(const Subject &subject, const void *arguments, speft_backend_failure &failure);
+    speft_status call(const Subject &subject, const void *arguments, void *scratch, speft_backend_failure &failure);
+    speft_status call_and_wait(const Subject &subject, const void *arguments, speft_backend_failure &failure);
 
     const speft_backend_table &table_;
     const Settings settings_;
     speft_backend_device *device_ = nullptr;
 };
 
-// Bytes on a device between two guards of one element, which also keeps vectors from being aligned.
+// Bytes on a device between two guards. A guard of one element also keeps vectors from being aligned.
 class DeviceBytes {
 public:
     DeviceBytes(Device &device, const void *data, std::uint64_t bytes, std::uint64_t guard);

@@ -62,10 +62,22 @@ BOOST_DATA_TEST_CASE(matches,
 }
 
 BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
-                     data::make(subjects(SPEFT_OPERATION_ADD_VALUES)) * data::make(other_settings), subject,
-                     settings) {
-    const Case test = make_case(70001, SPEFT_SCALAR_FLOAT32, Values::special, true);
+                     data::make(subjects(SPEFT_OPERATION_ADD_VALUES)) * data::make(other_settings) *
+                         data::make(scalar_types) * data::make({false, true}),
+                     subject, settings, type, masked) {
+    const Case test = make_case(70001, type, Values::special, masked);
     if (const auto sums = run(subject, settings, test)) check_same(*sums, compute_truth(test));
+}
+
+// Every number of 16 bits, as it converts.
+BOOST_DATA_TEST_CASE(reads_every_number_of_16_bits,
+                     data::make(subjects(SPEFT_OPERATION_ADD_VALUES)) *
+                         data::make({SPEFT_SCALAR_BFLOAT16, SPEFT_SCALAR_FLOAT16}),
+                     subject, type) {
+    const std::uint64_t numbers = 1u << 16;
+    Case test = {std::vector<float>(numbers), Tensor(type, numbers), {}, false, 1.0f};
+    for (std::uint64_t bits = 0; bits < numbers; ++bits) test.source.set_bits(bits, static_cast<std::uint32_t>(bits));
+    if (const auto sums = run(subject, one_thread, test)) check_same(*sums, compute_truth(test));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

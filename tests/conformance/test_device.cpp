@@ -1,4 +1,5 @@
 // The table itself: devices, memory, lists of implementations, refusals, threads.
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <set>
 #include <thread>
 
+#include "speft/gradient.h"
 #include "speft/tensor.h"
 #include "tests/conformance/segments.h"
 
@@ -125,11 +127,68 @@ BOOST_DATA_TEST_CASE(copies_and_zeroes, data::make(tables()), named) {
     BOOST_TEST(named.table->zero(device.handle(), nullptr, 0, &failure) == SPEFT_OK);
 }
 
+namespace {
+
+// Memory that nobody may touch.
+class ForbiddenPage {
+public:
+    ForbiddenPage() : start_(mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+        BOOST_REQUIRE(start_ != MAP_FAILED);
+    }
+    ~ForbiddenPage() { munmap(start_, size); }
+    ForbiddenPage(const ForbiddenPage &) = delete;
+    ForbiddenPage &operator=(const ForbiddenPage &) = delete;
+
+    template <class Element>
+    operator Element *() const {
+        return static_cast<Element *>(start_);
+    }
+
+private:
+    static constexpr std::size_t size = 4096;
+    void *start_;
+};
+
+}  // namespace
+
+// A memory plan asks what an operation would need before there are tensors.
+BOOST_DATA_TEST_CASE(asks_sizes_and_types_alone, data::make(tables()), named) {
+    const Device device(*named.table);
+    const ForbiddenPage elements;
+    const auto ask = [&](std::int32_t operation, const auto &arguments) {
+        for (const Subject &subject : subjects(operation)) {
+            if (subject.table != named.table) continue;
+            const char *reason = subject.implementation->refuse(device.handle(), &arguments);
+            BOOST_TEST((reason == nullptr || !subject.last));
+            if (reason || !subject.implementation->scratch) continue;
+            const std::uint64_t bytes = subject.implementation->scratch(device.handle(), &arguments);
+            BOOST_TEST(bytes == subject.implementation->scratch(device.handle(), &arguments), subject);
+        }
+    };
+    constexpr std::uint64_t rows = 1000, columns = 600, count = rows * columns, k = 3000;
+    std::uint64_t on_host[2];
+    for (const std::int32_t type : scalar_types) {
+        ask(SPEFT_OPERATION_ADD_VALUES, speft_add_values{elements, elements, elements, k, type, 1});
+        for (const std::uint32_t *indices : {static_cast<const std::uint32_t *>(elements), {}})
+            ask(SPEFT_OPERATION_ADD_PRODUCT,
+                speft_add_product{elements, elements, elements, indices, indices ? k : count, 512, columns, rows, type,
+                                  type, SPEFT_LAYOUT_OUT_IN, 1});
+        const speft_score score = {elements, elements, count, type, SPEFT_SCORE_ABS_PRODUCT, 1};
+        ask(SPEFT_OPERATION_SELECT_TOP,
+            speft_select_top{&score, 1, k, elements, &on_host[0], &on_host[1], nullptr});
+        ask(SPEFT_OPERATION_SELECT_ROWS,
+            speft_select_rows{score, rows, 3, elements, &on_host[0], &on_host[1], nullptr});
+        const speft_segment segment = {elements, k, elements, elements, elements, type, SPEFT_SCALAR_FLOAT32, 0, 0};
+        ask(SPEFT_OPERATION_MERGE, speft_merge_segments{&segment, 1});
+    }
+    ask(SPEFT_OPERATION_SELECT_RANDOM, speft_select_random{42, count, 1, k, 0, elements, on_host});
+}
+
 // A defect inside a task, here a type that does not exist, comes back as a status; the device still works.
 BOOST_DATA_TEST_CASE(survives_a_failing_task, data::make(cpu_tables()) * data::make(other_settings), named,
                      settings) {
     Device device(*named.table, settings);
-    HostSegment host = make_segment(20000, SPEFT_SCALAR_FLOAT32, Values::ordinary, false, false, 1);
+    HostSegment host = make_segment(20000, SPEFT_SCALAR_FLOAT32, Values::ordinary, false, Deltas::float32, 1);
     const DeviceSegments placed(device, {host});
     speft_segment segment = placed.views[0];
     const speft_merge_segments arguments = {.segments = &segment, .count = 1};
@@ -163,12 +222,16 @@ bool sums_right(const speft_backend_table &table, speft_backend_device *device) 
     std::uint32_t implementations = 0;
     const speft_backend_implementation &first =
         *table.implementations(SPEFT_OPERATION_SUM_SQUARES, &implementations);
+    const std::uint64_t bytes = first.scratch ? first.scratch(device, &arguments) : 0;
+    void *const scratch = table.allocate(device, bytes);
     speft_backend_failure failure{};
+    bool right = true;
     for (int round = 0; round < 20; ++round) {
         sum = 0;
-        if (first.run(device, &arguments, &failure) != SPEFT_OK || sum != expected) return false;
+        right = right && first.run(device, &arguments, scratch, &failure) == SPEFT_OK && sum == expected;
     }
-    return true;
+    table.deallocate(device, scratch, bytes);
+    return right;
 }
 
 // Of this process, as Linux lists them.

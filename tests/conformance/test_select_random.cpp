@@ -18,10 +18,11 @@ struct Draw {
     }
 };
 
-const std::vector<Draw> draws = {{0, 0},           {1, 0},         {1, 1},         {2, 1},
-                                 {10, 10},         {255, 17},      {256, 256},     {257, 100},
-                                 {2048, 2000},     {2049, 2049},   {70001, 1},     {70001, 16385},
-                                 {70001, 70001},   {1u << 22, 5000}, {(1u << 22) + 1, 5000}, {0xffffffffu, 3000}};
+const std::vector<Draw> draws = {{0, 0},           {1, 0},            {1, 1},          {2, 1},
+                                 {10, 10},         {255, 17},         {256, 256},      {257, 100},
+                                 {2048, 2000},     {2049, 2049},      {70001, 1},      {70001, 16385},
+                                 {70001, 70001},   {1000003, 300000}, {1u << 22, 5000}, {(1u << 22) + 1, 5000},
+                                 {0xffffffffu, 3000}};
 
 // A probability as the threshold of a 64-bit draw.
 std::uint64_t make_threshold(double probability) {
@@ -34,6 +35,7 @@ std::optional<std::vector<std::uint32_t>> run(const Subject &subject, const Sett
     std::uint64_t count = 0;
     speft_select_random arguments = {.key = key,
                                      .size = draw.size,
+                                     .rows = 1,
                                      .k = draw.k,
                                      .threshold = threshold,
                                      .indices = nullptr,
@@ -99,6 +101,60 @@ BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
     const Draw draw = {200003, 70001};
     const auto expected = run(subject, one_thread, 7, draw, make_threshold(probability));
     if (expected) BOOST_TEST((*run(subject, settings, 7, draw, make_threshold(probability)) == *expected));
+}
+
+// Too many for the room there is: the count is told, and nothing is written.
+BOOST_DATA_TEST_CASE(refuses_more_than_there_is_room_for, data::make(subjects(SPEFT_OPERATION_SELECT_RANDOM)),
+                     subject) {
+    Device device(*subject.table);
+    const std::vector<std::uint32_t> untouched(100, 0xdeadbeefu);
+    const DeviceArray<std::uint32_t> indices(device, untouched);
+    std::uint64_t count = 0;
+    const speft_select_random arguments = {.key = 42,
+                                           .size = 70001,
+                                           .rows = 1,
+                                           .k = untouched.size(),
+                                           .threshold = make_threshold(0.5),
+                                           .indices = indices.data(),
+                                           .count = &count};
+    if (subject.implementation->refuse(device.handle(), &arguments)) return;
+    std::string message;
+    BOOST_TEST(device.run_failing(subject, &arguments, message) == SPEFT_INVALID_ARGUMENT);
+    BOOST_TEST(message.find("has room for 100 of " + std::to_string(count)) != std::string::npos, message);
+    BOOST_TEST((indices.read() == untouched));
+}
+
+struct Rows {
+    std::uint64_t size, rows, k;
+    friend std::ostream &operator<<(std::ostream &out, const Rows &shape) {
+        return out << shape.k << " of " << shape.size << ", " << shape.rows << " times";
+    }
+};
+
+const std::vector<Rows> shapes = {{1, 3, 1}, {5, 4, 0}, {33, 7, 33}, {384, 100, 4}, {70001, 3, 20000}};
+
+// Each row as if it were drawn alone, with a key of its own.
+BOOST_DATA_TEST_CASE(rows_are_drawn_by_themselves,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_RANDOM)) * data::make(shapes) *
+                         data::make({1, 3}),
+                     subject, shape, threads) {
+    Device device(*subject.table, {"", threads});
+    const DeviceArray<std::uint32_t> indices(device, std::vector<std::uint32_t>(shape.rows * shape.k));
+    std::uint64_t count = 0;
+    const speft_select_random arguments = {.key = 42,
+                                           .size = shape.size,
+                                           .rows = shape.rows,
+                                           .k = shape.k,
+                                           .threshold = 0,
+                                           .indices = indices.data(),
+                                           .count = &count};
+    if (!device.run(subject, &arguments)) return;
+    BOOST_TEST(count == shape.rows * shape.k);
+    std::vector<std::uint32_t> expected;
+    for (std::uint64_t row = 0; row < shape.rows; ++row)
+        for (const std::uint32_t index : permute_and_sort(speft::draw64(42, row), {shape.size, shape.k}))
+            expected.push_back(static_cast<std::uint32_t>(row * shape.size + index));
+    BOOST_TEST((indices.read() == expected));
 }
 
 // Which places are taken, over 400 seeds: each as often as any other, neighbours independently, and two keys share

@@ -189,6 +189,88 @@ BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
     if (const auto answer = run(subject, settings, test, k)) check(*answer, compute_truth(test, rank(test), k));
 }
 
+// Enough scalars for an implementation that ranks by sampling, with tensors of every size around a vector's, and many
+// of them within one sample.
+Case make_large_case(std::int32_t formula, std::int32_t type, Values values) {
+    Group group{"", {60001, 0, 32768}};
+    for (std::uint64_t size = 0; size < 500; ++size) group.sizes.push_back(size % 67);
+    return make_case(group, formula, type, values);
+}
+
+BOOST_DATA_TEST_CASE(matches_a_stable_sort_of_many,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(formulas) *
+                         data::make(scalar_types) * data::make({Values::ordinary, Values::special}),
+                     subject, formula, type, values) {
+    const Case test = make_large_case(formula, type, values);
+    const std::vector<Ranked> ranking = rank(test);
+    const std::uint64_t all = ranking.size();
+    for (const std::uint64_t k : {std::uint64_t{1}, all / 1000, all / 100, all / 20, all / 8}) {
+        BOOST_TEST_CONTEXT("k = " << k) {
+            const auto answer = run(subject, one_thread, test, k);
+            if (answer) check(*answer, compute_truth(test, ranking, k));
+        }
+    }
+}
+
+BOOST_DATA_TEST_CASE(does_not_depend_on_settings_for_many,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(other_settings) *
+                         data::make({SPEFT_SCORE_ABS_WEIGHT, SPEFT_SCORE_ABS_PRODUCT}),
+                     subject, settings, formula) {
+    const Case test = make_large_case(formula, SPEFT_SCALAR_BFLOAT16, Values::ordinary);
+    const std::uint64_t k = 1000;
+    if (const auto answer = run(subject, settings, test, k)) check(*answer, compute_truth(test, rank(test), k));
+}
+
+// Scores that mislead whoever looks at a part of them: what a sample finds is then far too few or too many.
+BOOST_DATA_TEST_CASE(is_not_misled_by_the_order_of_scores, data::make(subjects(SPEFT_OPERATION_SELECT_TOP)),
+                     subject) {
+    const std::uint64_t size = 200000, k = 1000;
+    const std::vector<float> noise = make_values(size, Values::ordinary, 1);
+    const auto all_at = [&](auto &&score) {
+        std::vector<float> scores(size);
+        for (std::uint64_t i = 0; i < size; ++i) scores[i] = score(i);
+        return scores;
+    };
+    const std::vector<std::vector<float>> orders = {
+        all_at([](std::uint64_t i) { return static_cast<float>(i); }),
+        all_at([](std::uint64_t i) { return -static_cast<float>(i); }),
+        all_at([](std::uint64_t i) { return i % 4096 == 17 ? 1.0f : -1.0f; }),
+        all_at([&](std::uint64_t i) { return noise[i] + (i / k == 70 ? 100.0f : 0.0f); }),
+        all_at([&](std::uint64_t i) { return i % 300 == 0 ? noise[i] : 0.0f; }),
+        all_at([](std::uint64_t) { return -std::numeric_limits<float>::infinity(); }),
+        all_at([&](std::uint64_t i) { return i < 2 * k ? noise[i] : std::numeric_limits<float>::quiet_NaN(); }),
+        all_at([&](std::uint64_t i) { return i % 256 < 16 ? noise[i] : std::numeric_limits<float>::quiet_NaN(); }),
+        all_at([&](std::uint64_t i) { return i < k - 1 ? noise[i] : std::numeric_limits<float>::quiet_NaN(); }),
+    };
+    for (std::uint64_t order = 0; order < orders.size(); ++order) {
+        BOOST_TEST_CONTEXT("order " << order) {
+            Case test{.formula = SPEFT_SCORE_GIVEN};
+            test.weights.emplace_back(SPEFT_SCALAR_FLOAT32, noise);
+            test.sums.push_back(orders[order]);
+            const auto answer = run(subject, one_thread, test, k);
+            if (answer) check(*answer, compute_truth(test, rank(test), k));
+        }
+    }
+}
+
+// Quotients that underflow, overflow, or are no number.
+BOOST_DATA_TEST_CASE(matches_for_any_total_weight,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) *
+                         data::make({SPEFT_SCORE_ABS_GRADIENT, SPEFT_SCORE_ABS_PRODUCT}) *
+                         data::make({1.0f, 0x1p-20f, 7e-38f, 0x1.8p127f, 0.0f,
+                                     std::numeric_limits<float>::infinity()}),
+                     subject, formula, total_weight) {
+    Case test = make_case({"", {50000}}, formula, SPEFT_SCALAR_BFLOAT16, Values::special);
+    test.total_weight = total_weight;
+    const std::vector<Ranked> ranking = rank(test);
+    for (const std::uint64_t k : {std::uint64_t{100}, std::uint64_t{6000}}) {
+        BOOST_TEST_CONTEXT("k = " << k) {
+            const auto answer = run(subject, one_thread, test, k);
+            if (answer) check(*answer, compute_truth(test, ranking, k));
+        }
+    }
+}
+
 // Scores below the smallest normal number are told apart, whatever the host's threads do with denormals.
 BOOST_DATA_TEST_CASE(ranks_denormals,
                      data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(other_settings), subject,

@@ -10,17 +10,23 @@ using namespace conformance;
 namespace {
 
 struct Variant {
-    bool masked, absolute, own_ages, decay_to_zero;
+    bool masked;
+    Deltas deltas;
+    bool own_ages, decay_to_zero;
     friend std::ostream &operator<<(std::ostream &out, const Variant &variant) {
-        return out << (variant.masked ? "masked" : "whole") << (variant.absolute ? ", absolute" : "")
+        return out << (variant.masked ? "masked, " : "whole, ") << variant.deltas
                    << (variant.own_ages ? ", own ages" : "") << (variant.decay_to_zero ? ", decay to zero" : "");
     }
 };
 
-const std::vector<Variant> variants = {{true, false, false, false}, {true, false, false, true},
-                                       {true, false, true, false},  {true, false, true, true},
-                                       {false, false, false, true}, {false, true, false, false},
-                                       {false, true, false, true},  {true, true, true, true}};
+const std::vector<Variant> variants = {
+    {true, Deltas::float32, false, false},   {true, Deltas::float32, false, true},
+    {true, Deltas::float32, true, false},    {true, Deltas::float32, true, true},
+    {false, Deltas::float32, false, true},   {false, Deltas::absolute, false, false},
+    {false, Deltas::absolute, false, true},  {true, Deltas::absolute, true, true},
+    {true, Deltas::bfloat16, false, false},  {true, Deltas::bfloat16, true, true},
+    {false, Deltas::bfloat16, false, false},
+};
 
 // One parameter's part of a step, with its state.
 struct HostStep {
@@ -51,9 +57,9 @@ std::vector<float> make_corrections2() {
 }
 
 HostStep make_step(std::uint64_t length, std::int32_t type, Values values, Variant variant, std::uint32_t seed) {
-    HostStep step{.segment = make_segment(length, type, values, variant.masked, variant.absolute, seed)};
+    HostStep step{.segment = make_segment(length, type, values, variant.masked, variant.deltas, seed)};
     step.segment.merge();
-    const std::uint64_t count = step.segment.deltas.size();
+    const std::uint64_t count = step.segment.count();
     step.gradient = make_values(count, values, seed + 3);
     step.moment1 = make_values(count, Values::ordinary, seed + 4);
     step.moment2 = make_values(count, Values::ordinary, seed + 5);
@@ -72,12 +78,12 @@ std::uint32_t take_age(HostStep &step, std::uint64_t j) {
 void advance(HostStep &step) {
     static const std::vector<float> corrections1 = make_corrections1(), corrections2 = make_corrections2();
     HostSegment &segment = step.segment;
-    for (std::uint64_t j = 0; j < segment.deltas.size(); ++j) {
+    for (std::uint64_t j = 0; j < segment.count(); ++j) {
         const std::uint32_t age = take_age(step, j);
         const float g = rounded(step.gradient[j] * step.gradient_scale);
         const bool to_weight = step.decay_to_zero && !segment.absolute;
-        const float decayed = to_weight ? segment.weights.get(segment.place(j)) : segment.deltas[j];
-        const float delta = rounded(segment.deltas[j] - rounded(step.decay * decayed));
+        const float decayed = to_weight ? segment.weights.get(segment.place(j)) : segment.deltas.get(j);
+        const float delta = rounded(segment.deltas.get(j) - rounded(step.decay * decayed));
         const float m = rounded(rounded(step.beta1 * step.moment1[j]) + rounded(step.one_minus_beta1 * g));
         const float v = rounded(rounded(step.beta2 * step.moment2[j]) +
                                 rounded(rounded(step.one_minus_beta2 * g) * g));
@@ -86,7 +92,7 @@ void advance(HostStep &step) {
         const float denominator = rounded(root + step.epsilon);
         step.moment1[j] = m;
         step.moment2[j] = v;
-        segment.deltas[j] = rounded(delta - rounded(numerator / denominator));
+        segment.update_delta(j, rounded(delta - rounded(numerator / denominator)));
     }
     segment.merge();
 }
@@ -219,11 +225,11 @@ BOOST_DATA_TEST_CASE(is_near_float64,
     const auto after = run(subject, one_thread, {before}, 1);
     if (!after) return;
     HostStep aging = before;
-    for (std::uint64_t j = 0; j < before.segment.deltas.size(); ++j) {
+    for (std::uint64_t j = 0; j < before.segment.count(); ++j) {
         const int age = static_cast<int>(take_age(aging, j));
         const double g = static_cast<double>(before.gradient[j]) * before.gradient_scale;
         const bool to_weight = before.decay_to_zero && !before.segment.absolute;
-        const double delta = before.segment.deltas[j];
+        const double delta = before.segment.deltas.get(j);
         const double weight = before.segment.weights.get(before.segment.place(j));
         const double decay = before.decay * (to_weight ? weight : delta);
         const double old_part = static_cast<double>(before.beta1) * before.moment1[j];
@@ -234,10 +240,11 @@ BOOST_DATA_TEST_CASE(is_near_float64,
         const double expected = delta - decay - factor * (old_part + new_part);
         // At most 16 roundings lie on any way from an input to the result, each half of 2^-23 of a term that is no
         // larger than these; the two parts of m may cancel, so that each counts for itself.
-        const double tolerance =
-            16 * 0x1p-24 *
-            (std::fabs(delta) + std::fabs(decay) + factor * (std::fabs(old_part) + std::fabs(new_part)));
-        BOOST_REQUIRE_SMALL((*after)[0].segment.deltas[j] - expected, tolerance + 1e-300);
+        const double terms =
+            std::fabs(delta) + std::fabs(decay) + factor * (std::fabs(old_part) + std::fabs(new_part));
+        // bfloat16 deltas then go to the next neighbour on either side: 2^-7 of their size away at most.
+        const double tolerance = (16 * 0x1p-24 + (variant.deltas == Deltas::bfloat16 ? 0x1p-7 : 0)) * terms;
+        BOOST_REQUIRE_SMALL((*after)[0].segment.deltas.get(j) - expected, tolerance + 1e-300);
     }
 }
 

@@ -102,22 +102,22 @@ BOOST_AUTO_TEST_CASE(growth_stops_after_any_number_of_bytes) {
     const AdapterRecord old = make_record(20), record = make_large_record();
     const TemporaryFolder folder;
     const std::string path = folder / "a.safetensors";
-    write_adapter_file(record, path, nullptr);
+    save_file(record, path);
     const std::uint64_t size = fs::file_size(path);
-    write_adapter_file(old, path, nullptr);
+    save_file(old, path);
     for (const std::uint64_t limit : {std::uint64_t{0}, std::uint64_t{3}, std::uint64_t{8}, std::uint64_t{100},
                                       std::uint64_t{65536}, std::uint64_t{100001}, size / 2, size - 1}) {
         const auto save = [&] {
             const FileSizeLimit full_after(limit);
-            write_adapter_file(record, path, nullptr);
+            save_file(record, path);
         };
         BOOST_CHECK_EQUAL(describe_failure(save), refusal(EFBIG, path));
-        BOOST_CHECK(same(read_adapter_file(path), old));
+        BOOST_CHECK(same(load_file(path), old));
         BOOST_CHECK_EQUAL(folder.list().size(), 1u);
     }
     const FileSizeLimit just_enough(size);
-    write_adapter_file(record, path, nullptr);
-    BOOST_CHECK(same(read_adapter_file(path), record));
+    save_file(record, path);
+    BOOST_CHECK(same(load_file(path), record));
 }
 
 BOOST_AUTO_TEST_CASE(disk_is_full, *boost::unit_test::precondition(can_mount)) {
@@ -126,12 +126,12 @@ BOOST_AUTO_TEST_CASE(disk_is_full, *boost::unit_test::precondition(can_mount)) {
         mount_small_disk(folder.path().string(), "size=256k");
         const std::string path = folder / "a.safetensors";
         const AdapterRecord old = make_record(20);
-        write_adapter_file(old, path, nullptr);
-        const std::string refused = describe_failure([&] { write_adapter_file(make_large_record(), path, nullptr); });
+        save_file(old, path);
+        const std::string refused = describe_failure([&] { save_file(make_large_record(), path); });
         if (refused != refusal(ENOSPC, path)) return refused;
-        if (!same(read_adapter_file(path), old)) return "the old file has changed";
+        if (!same(load_file(path), old)) return "the old file has changed";
         if (folder.list().size() != 1) return "something is left behind";
-        write_adapter_file(make_record(21), path, nullptr);  // and the room is free again
+        save_file(make_record(21), path);  // and the room is free again
         return "as before";
     });
     BOOST_CHECK_EQUAL(answer, "as before");
@@ -141,11 +141,11 @@ BOOST_AUTO_TEST_CASE(folder_or_file_may_not_be_written) {
     const TemporaryFolder folder;
     const std::string path = folder / "a.safetensors";
     const AdapterRecord old = make_record(20);
-    write_adapter_file(old, path, nullptr);
+    save_file(old, path);
     const auto save_as_nobody = [&] {
         return ask_child([&] {
             give_up_root();
-            return describe_failure([&] { write_adapter_file(make_large_record(), path, nullptr); });
+            return describe_failure([&] { save_file(make_large_record(), path); });
         });
     };
     fs::permissions(path, fs::perms(0666));
@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(folder_or_file_may_not_be_written) {
     fs::permissions(folder.path(), fs::perms(0777));
     fs::permissions(path, fs::perms(0444));
     BOOST_CHECK_EQUAL(save_as_nobody(), refusal(EACCES, path));
-    BOOST_CHECK(same(read_adapter_file(path), old));
+    BOOST_CHECK(same(load_file(path), old));
     BOOST_CHECK_EQUAL(folder.list().size(), 1u);
     fs::permissions(path, fs::perms(0666));
     BOOST_CHECK_EQUAL(save_as_nobody(), "done");
@@ -164,12 +164,12 @@ BOOST_AUTO_TEST_CASE(folder_or_file_may_not_be_written) {
 BOOST_AUTO_TEST_CASE(file_may_not_be_read) {
     const TemporaryFolder folder;
     const std::string path = folder / "a.safetensors";
-    write_adapter_file(make_record(20), path, nullptr);
+    save_file(make_record(20), path);
     fs::permissions(folder.path(), fs::perms(0755));
     fs::permissions(path, fs::perms(0000));
     const std::string answer = ask_child([&] {
         give_up_root();
-        return describe_failure([&] { read_adapter_file(path); });
+        return describe_failure([&] { load_file(path); });
     });
     BOOST_CHECK_EQUAL(answer, std::to_string(SPEFT_IO) + " " + std::to_string(EACCES) + ": cannot read '" + path +
                                   "': Permission denied");
@@ -178,7 +178,7 @@ BOOST_AUTO_TEST_CASE(file_may_not_be_read) {
 BOOST_AUTO_TEST_CASE(folder_is_missing) {
     const TemporaryFolder folder;
     const std::string path = folder / "missing/a.safetensors";
-    BOOST_CHECK_EQUAL(describe_failure([&] { write_adapter_file(make_record(20), path, nullptr); }),
+    BOOST_CHECK_EQUAL(describe_failure([&] { save_file(make_record(20), path); }),
                       refusal(ENOENT, path));
     BOOST_CHECK(folder.list().empty());
 }

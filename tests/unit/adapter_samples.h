@@ -19,11 +19,15 @@
 
 #include "core/base/random.h"
 #include "core/base/status.h"
+#include "core/storage/adapter_file.h"
 #include "core/storage/adapter_record.h"
+#include "core/storage/atomic_file.h"
+#include "core/storage/byte_source.h"
 #include "speft/adapter.h"
 #include "speft/backend.h"
 #include "speft/optimizer.h"
 #include "speft/selection.h"
+#include "speft/storage.h"
 
 namespace speft::testing {
 
@@ -60,6 +64,16 @@ inline std::string read_bytes(const std::string &path) {
 
 inline void write_bytes(const std::string &path, const std::string &bytes) {
     std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+inline void save_file(const AdapterRecord &record, const std::string &path, const speft_progress *progress = nullptr,
+                      std::int32_t format = SPEFT_FORMAT_EXACT) {
+    AtomicFile file(path);
+    write_adapter_file(record, format, file, progress);
+}
+
+inline AdapterRecord load_file(const std::string &path, const speft_progress *progress = nullptr) {
+    return read_adapter_file(FileSource(path), progress);
 }
 
 // Draws in order from one key.
@@ -109,7 +123,6 @@ inline ParameterRecord make_dense(Draws &draws, std::string name, std::vector<st
     parameter.name = std::move(name);
     parameter.shape = std::move(shape);
     parameter.role = SPEFT_ROLE_DENSE;
-    parameter.base_hash = draws();
     parameter.deltas = draw_floats(draws, size);
     return parameter;
 }
@@ -143,6 +156,28 @@ inline AdapterRecord make_record(std::uint64_t seed) {
     return record;
 }
 
+// In the middle of an accumulation, with an optimizer that has two state tensors.
+inline void add_training(Draws &draws, AdapterRecord &record) {
+    const auto draw_bytes = [&](std::uint64_t count) {
+        std::vector<std::byte> bytes(count);
+        for (std::byte &byte : bytes) byte = static_cast<std::byte>(draws());
+        return bytes;
+    };
+    TrainingRecord &training = record.training.emplace();
+    training.observations = static_cast<std::int64_t>(draws.below(100));
+    training.originals_known = true;
+    for (const ParameterRecord &parameter : record.parameters) {
+        ParameterTraining &trained = training.parameters.emplace_back();
+        const std::uint64_t size = parameter.scalar_type == SPEFT_SCALAR_FLOAT32 ? 4 : 2;
+        trained.originals = draw_bytes(parameter.deltas.size() * size);
+        trained.received = static_cast<Received>(training.parameters.size() % 3);
+        if (trained.received == Received::pending) trained.gradient = draw_floats(draws, parameter.deltas.size());
+        trained.updates = static_cast<std::uint32_t>(draws.below(1000));
+    }
+    training.state.push_back({"ages", "U32", draw_bytes(count_trained(record) * 4)});
+    training.state.push_back({"moment1", "F32", draw_bytes(count_trained(record) * 4)});
+}
+
 inline bool same_bits(const std::vector<float> &a, const std::vector<float> &b) {
     return std::ranges::equal(a, b, {}, std::bit_cast<std::uint32_t, float>, std::bit_cast<std::uint32_t, float>);
 }
@@ -153,13 +188,29 @@ inline bool same(const ParameterRecord &a, const ParameterRecord &b) {
            same_bits(a.deltas, b.deltas);
 }
 
+inline bool same(const ParameterTraining &a, const ParameterTraining &b) {
+    return a.originals == b.originals && a.received == b.received && same_bits(a.gradient, b.gradient) &&
+           a.updates == b.updates;
+}
+
+inline bool same(const StateRecord &a, const StateRecord &b) {
+    return a.name == b.name && a.type == b.type && a.bytes == b.bytes;
+}
+
+inline bool same(const TrainingRecord &a, const TrainingRecord &b) {
+    const auto alike = [](const auto &x, const auto &y) { return same(x, y); };
+    return a.observations == b.observations && a.originals_known == b.originals_known &&
+           std::ranges::equal(a.parameters, b.parameters, alike) && std::ranges::equal(a.state, b.state, alike);
+}
+
 inline bool same(const AdapterRecord &a, const AdapterRecord &b) {
+    const auto alike = [](const ParameterRecord &x, const ParameterRecord &y) { return same(x, y); };
     return a.method == b.method && a.scope == b.scope && a.random == b.random &&
            std::bit_cast<std::uint64_t>(a.density) == std::bit_cast<std::uint64_t>(b.density) &&
-           a.budget == b.budget && a.seed == b.seed && a.optimizer == b.optimizer && a.age == b.age &&
-           a.steps == b.steps &&
-           std::ranges::equal(a.parameters, b.parameters,
-                              [](const ParameterRecord &x, const ParameterRecord &y) { return same(x, y); });
+           a.budget == b.budget && a.rank == b.rank && a.model_scalars == b.model_scalars && a.seed == b.seed &&
+           a.delta_type == b.delta_type && a.optimizer == b.optimizer && a.age == b.age && a.steps == b.steps &&
+           std::ranges::equal(a.parameters, b.parameters, alike) &&
+           a.training.has_value() == b.training.has_value() && (!a.training || same(*a.training, *b.training));
 }
 
 // Checks that `action` throws a Failure of this status whose message contains `words`; gives the native code.

@@ -1,31 +1,58 @@
-// The inner loops of a product, as each instruction set has them. They see float32 panels only; add_product.cpp
-// makes these and hands out the work.
+// The inner loops of a product, as each instruction set has them. They see parts of the factors and panels of words;
+// the files around them cut the work and hand it out.
+//
+// A panel is made of 32-bit words, and a word holds what one step of a dot product takes from a column: the float32
+// value of one token, or the bfloat16 values of two tokens in turn, the earlier one in the low half.
 #pragma once
 
 #include <cstdint>
 
 namespace speft::cpu {
 
-// What the scratch of a task has room for.
+using Word = std::uint32_t;
+
+// A part of a factor (x or dy), of any type: [tokens][columns] with `stride` elements from a token to the next.
+struct Window {
+    const void *values;
+    std::int32_t type;
+    std::uint64_t stride;
+    std::uint64_t tokens;
+    std::uint64_t columns;
+};
+
+// The selected scalars where some rows meet the columns of a panel: sums[j] += scale · row·column for j from
+// starts[r·starts_stride] up to starts[r·starts_stride + 1] in each row r, of columns indices[j] − origin − r·width.
+struct SampledStrip {
+    const Word *rows, *columns;  // panels
+    std::uint64_t panel_stride, words;
+    std::uint64_t row_count;
+    const std::uint64_t *starts;
+    std::uint64_t starts_stride;
+    const std::uint32_t *indices;
+    std::uint32_t origin, width;
+    float scale;
+    float *sums;
+};
+
+// What tasks and scratch have room for.
 inline constexpr std::uint64_t max_lanes = 16;
 inline constexpr std::uint64_t max_tile = 8 * 48;
 
 struct ProductKernels {
-    // tile[lanes][stride] → panel[column][token], `columns` of them (a multiple of `lanes`) with `panel_stride`
-    // floats from one to the next.
-    void (*transpose)(const float *tile, std::uint64_t stride, std::uint64_t columns, float *panel,
-                      std::uint64_t panel_stride);
-    std::uint64_t lanes;
+    std::uint64_t tokens_a_word;  // 2: both factors have to be bfloat16
 
-    // sums[j] += scale · Σ_t rows[r][t]·columns[c][t], (r, c) = divmod(indices[j], width), over `tokens` tokens, a
-    // multiple of `token_multiple`.
-    void (*add_sampled)(const float *rows, const float *columns, std::uint64_t panel_stride, std::uint64_t tokens,
-                        std::uint32_t width, const std::uint32_t *indices, std::uint64_t count, float scale,
-                        float *sums);
-    std::uint64_t token_multiple;
+    // panel[column][word], `panel_stride` words from a column to the next, zeros after the last token. `words` is a
+    // multiple of `word_multiple`; the panel has room for a multiple of `max_lanes` columns.
+    void (*fill_columns)(const Window &window, std::uint64_t words, Word *panel, std::uint64_t panel_stride);
+    std::uint64_t word_multiple;
 
-    // product[tile_rows][tile_columns] = Σ_t rows[t][…]·columns[t][…]
-    void (*multiply_tile)(const float *rows, const float *columns, std::uint64_t tokens, float *product);
+    void (*add_sampled)(const SampledStrip &strip);
+
+    // strip[word][column], `strip_columns` of them, zeros after the window's last column.
+    void (*fill_strip)(const Window &window, std::uint64_t strip_columns, Word *strip);
+
+    // product[tile_rows][tile_columns] = the products of two strips as wide as that, of `words` words.
+    void (*multiply_tile)(const Word *rows, const Word *columns, std::uint64_t words, float *product);
     std::uint64_t tile_rows;
     std::uint64_t tile_columns;
 };
@@ -34,6 +61,7 @@ extern const ProductKernels reference_kernels;
 #ifdef __x86_64__
 extern const ProductKernels avx2_kernels;
 extern const ProductKernels avx512_kernels;
+extern const ProductKernels avx512_bf16_kernels;
 #endif
 
 }  // namespace speft::cpu

@@ -1,17 +1,16 @@
 // Sorting of 32-bit integers, a digit at a time, the lowest first.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace speft::cpu {
 
-// Scratch: as many integers again. `bits`: how many of the low bits can be set.
-inline void radix_sort(std::span<std::uint32_t> values, unsigned bits) {
+// `other` has room for as many integers again. `bits`: how many of the low bits can be set.
+inline void radix_sort(std::span<std::uint32_t> values, std::span<std::uint32_t> other, unsigned bits) {
     constexpr unsigned digit_bits = 11;
     constexpr std::uint32_t digits = 1u << digit_bits;
-    std::vector<std::uint32_t> other(values.size());
     std::span<std::uint32_t> from = values, to = other;
     for (unsigned shift = 0; shift < bits; shift += digit_bits) {
         std::uint64_t places[digits + 1] = {};

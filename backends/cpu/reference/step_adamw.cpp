@@ -2,17 +2,15 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/segment.h"
-#include "backends/cpu/scalar_types.h"
 
 namespace speft::cpu {
 namespace {
 
 // The formulas of optimizer.h, one rounding an operation, in their order.
-template <class Scalar>
-void step(const speft_adamw_segment &s, Piece piece) {
-    const Segment<Scalar> segment(s.segment);
+template <class Segment>
+void step(const speft_adamw_segment &s, const Segment &segment, Piece piece) {
     const bool decay_merged = s.decay_to_zero && !s.segment.absolute;
-    for (std::uint64_t j = piece.begin; j < piece.end; ++j) {
+    for_each_weight(segment, piece, [&](std::uint64_t j) {
         const std::uint32_t updates = s.ages ? ++s.ages[j] : s.age;
         const std::uint32_t age = std::min(updates, s.corrections - 1);
         const float gradient = s.gradient[j] * s.gradient_scale;
@@ -23,9 +21,9 @@ void step(const speft_adamw_segment &s, Piece piece) {
         const float denominator = std::sqrt(moment2) * s.corrections2[age] + s.epsilon;
         s.moment1[j] = moment1;
         s.moment2[j] = moment2;
-        segment.delta(j) = delta - s.learning_rate * s.corrections1[age] * moment1 / denominator;
+        segment.set_delta(j, delta - s.learning_rate * s.corrections1[age] * moment1 / denominator);
         segment.weight(j) = segment.merged(j);
-    }
+    });
 }
 
 }  // namespace
@@ -35,7 +33,7 @@ void step_adamw(const speft_backend_device &device, const speft_step_adamw &argu
     for (std::uint64_t s = 0; s < arguments.count; ++s) pieces.add(arguments.segments[s].segment.count);
     for_each_piece(device, pieces, [&](Piece piece, std::int64_t) {
         const speft_adamw_segment &segment = arguments.segments[piece.array];
-        visit_scalar(segment.segment.weights_type, [&](auto scalar) { step<decltype(scalar)>(segment, piece); });
+        visit_segment(segment.segment, [&](auto typed) { step(segment, typed, piece); });
     });
 }
 

@@ -71,6 +71,7 @@ HANDLE(basis)
 %typemap(argout) double *norm {
     APPEND_RESULT(PyFloat_FromDouble(*$1))
 }
+%apply double *norm { double *share };
 %typemap(in, numinputs=0) const char **name (const char *name = NULL) "$1 = ($1_ltype)&name;"
 %typemap(argout) const char **name {
     APPEND_RESULT(SWIG_FromCharPtr(*$1))
@@ -135,6 +136,7 @@ BUFFER(int64_t *shape)
 BUFFER(const int64_t *offset)
 BUFFER(const int64_t *extent)
 BUFFER(void *data)
+BUFFER(const void *bytes)
 BUFFER(const speft_parameter *const *)
 BUFFER(const speft_hyperparameters *const *)
 
@@ -156,6 +158,7 @@ BUFFER(const speft_hyperparameters *const *)
 
 %callback("%s");
 int32_t report_progress(void *user, int64_t done, int64_t total);
+int32_t write_bytes(void *user, const void *bytes, uint64_t count);
 void write_log(void *user, int32_t level, const char *message);
 void drop_reference(void *object);
 %nocallback;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <Python.h>
+#include <errno.h>
 #include <string.h>
 
 #include "speft/speft.h"
@@ -66,6 +67,19 @@ static int32_t report_progress(void *user, int64_t done, int64_t total) {
     Py_XDECREF(answer);
     PyGILState_Release(state);
     return cancel;
+}
+
+/* The next bytes of a file, as a copy that the callable may keep. */
+static int32_t write_bytes(void *user, const void *bytes, uint64_t count) {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *piece = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)count);
+    PyObject *answer = piece ? PyObject_CallFunctionObjArgs((PyObject *)user, piece, NULL) : NULL;
+    /* An exception stays set: it comes out of the wrapper in place of this error. */
+    const int32_t code = answer ? 0 : EIO;
+    Py_XDECREF(answer);
+    Py_XDECREF(piece);
+    PyGILState_Release(state);
+    return code;
 }
 
 static void write_log(void *user, int32_t level, const char *message) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,9 +11,9 @@ from ._basis import Basis
 from ._call import Pointers, call, code_of, integer, make, progress_of
 from ._context import Context
 from ._errors import Busy, InvalidArgument, InvalidState
+from ._files import Progress, Source, Target, load_options, save_options
 from ._gradient import gradient_of
 from ._options import (
-    FORMATS,
     LAYOUTS,
     ROLES,
     SELECTIONS,
@@ -29,8 +28,6 @@ from ._options import (
 )
 from ._tensor import Tensor, TensorLike, borrow, dtype_name, new_indices
 from ._weights import Quantized
-
-Progress = Callable[[int, int], object]
 
 
 class Adapter:
@@ -63,15 +60,19 @@ class Adapter:
         selection: how scalars are chosen: ``"gradient"``, ``"snip"``, ``"magnitude"``, ``"random"``,
             ``"mask"`` (given with `set_mask`) or ``"scores"`` (given with `set_scores`); the other names of
             `speft.SELECTIONS` are `Unsupported` in this version.
-        scope: ``"global"``, one ranking over all sparse parameters, or ``"per-tensor"``, the same share of
-            each.
+        scope: ``"global"``, one ranking over all sparse parameters; ``"per-tensor"``, the same share of
+            each; or ``"per-row"``, the same share of each index of their first axis.
         density: the share of the sparse parameters' scalars to select, in (0, 1].
-        budget: their number instead; exactly one of the two is given, but for ``"mask"``, which needs
-            neither.
+        budget: their number instead: of all, of each parameter, or of each row, as `scope` says.
+        rank: as many as low-rank factors of this rank would have, rank·(rows + columns) a parameter.
+            Exactly one of `density`, `budget` and `rank` is given, but for ``"mask"``, which needs none.
+        model_scalars: of how many scalars `density` is a share, frozen ones included; None: of the sparse
+            parameters'.
         random: ``"exact"`` or ``"bernoulli"`` (each scalar by itself, so that their number varies).
         seed: of random masks, which are a function of it and of the parameters' names.
-        optimizer: ``"adamw"``; others are `Unsupported` in this version.
+        optimizer: ``"adamw"`` or ``"sgd"``; others are `Unsupported` in this version.
         age: ``"common"``, one count of updates for each parameter, or ``"per-weight"``.
+        delta_type: ``"float32"``, or ``"bfloat16"``: 2 bytes a weight less, rounded stochastically.
         total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments: how masks move
             while training; `Unsupported` in this version.
 
@@ -91,32 +92,53 @@ class Adapter:
         self._open(context, handle)
 
     @classmethod
-    def load(
-        cls, context: Context, path: str | os.PathLike[str], *, progress: Progress | None = None
-    ) -> Adapter:
+    def load(cls, context: Context, source: Source, *, progress: Progress | None = None) -> Adapter:
         """The adapter in a file that `save` wrote: selected, unmerged, and bound to nothing.
 
-        Bind every one of its `parameters`, then `merge`. It can be trained on; the optimizer starts afresh.
+        Bind every one of its `parameters`, then `merge`. It can be trained on; the optimizer starts afresh,
+        after a checkpoint too.
+
+        Args:
+            context: where it will live.
+            source: a path; or a binary file, which is read to its end; or the file's content as bytes.
+            progress: called with (done, total) bytes; anything true that it returns cancels.
 
         Raises:
             IOFailure: the file cannot be read.
             Corrupt: it is damaged, or no adapter.
-            Unsupported: it is of a later format.
+            Unsupported: it is of another format.
         """
-        return cls._read(_capi.speft_load_adapter, context, path, progress)
+        return cls._read(_capi.speft_load_adapter, context, source, progress)
 
     @classmethod
     def load_checkpoint(
-        cls, context: Context, path: str | os.PathLike[str], *, progress: Progress | None = None
+        cls, context: Context, source: Source, *, progress: Progress | None = None
     ) -> Adapter:
-        """As `load`, with the optimizer's state, to resume as if never stopped. `Unsupported` so far."""
-        return cls._read(_capi.speft_load_checkpoint, context, path, progress)
+        """The adapter in a file that `save_checkpoint` wrote, to resume as if training had never stopped.
+
+        Bind its `parameters` and `merge`, as after `load`; here the weights may hold the merged bits already,
+        as a checkpoint of the model does. What is passed at each step is not in the file: the learning rate.
+
+        Raises:
+            InvalidArgument: `save` wrote the file, without a training state.
+            IOFailure, Corrupt, Unsupported: as `load`.
+        """
+        return cls._read(_capi.speft_load_checkpoint, context, source, progress)
 
     @staticmethod
-    def plan_memory(context: Context, parameters: Sequence[Parameter], **options: Any) -> MemoryPlan:
-        """What an adapter made with the same arguments would need. `Unsupported` in this version."""
+    def plan_memory(
+        context: Context, parameters: Sequence[Parameter], *, tokens: int = 0, **options: Any
+    ) -> MemoryPlan:
+        """What an adapter made with the same arguments would need; nothing is allocated for it.
+
+        Given masks have no size yet: plan for ``"random"`` ones of the same budget.
+
+        Args:
+            context, parameters, options: as for the constructor.
+            tokens: of one gradient from activations, at most; 0 for any number.
+        """
         structs = Pointers(parameter.to_native() for parameter in parameters)
-        plan = make(_capi.speft_memory_plan)
+        plan = make(_capi.speft_memory_plan, tokens=integer("tokens", tokens))
         call(
             _capi.speft_plan_memory,
             context.handle,
@@ -125,7 +147,7 @@ class Adapter:
             len(structs),
             plan,
         )
-        return MemoryPlan(plan.observation, plan.selection, plan.training, plan.gradient)
+        return MemoryPlan(plan.observation, plan.announced_observation, plan.selection, plan.training)
 
     # ---- what is in it ----
 
@@ -178,13 +200,30 @@ class Adapter:
         return indices
 
     def deltas(self, parameter: int | str) -> Tensor:
-        """What is added to the selected scalars: float32 [k] in the mask's order, lent, to be read.
+        """What is added to the selected scalars: [k] in the mask's order, lent, to be read.
+
+        float32, or what `delta_type` says.
 
         Raises:
             InvalidState: before `select`.
         """
         view = call(_capi.speft_get_deltas, self.handle, self._position(parameter))
         return Tensor(view, self.handle, read_only=True)
+
+    def measure_rounding_loss(self, parameter: int | str | None = None) -> float:
+        """The share of Σ|δ| that rounding θ0+δ to the weight's type loses.
+
+        bfloat16 weights around 0.02 lose 0.4% of deltas around 0.01, and a third of those around 0.0001.
+
+        Args:
+            parameter: a sparse one; None: all of them together.
+
+        Raises:
+            InvalidState: before `select`, or an adapter from a file before its first `merge`.
+        """
+        position = -1 if parameter is None else self._position(parameter)
+        share: float = call(_capi.speft_measure_rounding_loss, self.handle, position)
+        return share
 
     # ---- weights ----
 
@@ -475,29 +514,33 @@ class Adapter:
 
     # ---- files ----
 
-    def save(
-        self, path: str | os.PathLike[str], *, format: str = "exact", progress: Progress | None = None
-    ) -> None:
+    def save(self, target: Target, *, format: str = "exact", progress: Progress | None = None) -> None:
         """Writes masks, deltas, names, options and the base's hash to a safetensors file; no optimizer state.
 
-        It is written to a temporary name and renamed: a crash leaves the old file or the new one.
+        A path is written to a temporary name and renamed: a crash leaves the old file or the new one. ::
+
+            buffer = io.BytesIO()
+            adapter.save(buffer)
+            speft.Adapter.load(context, buffer.getvalue())
 
         Args:
-            path: where to.
-            format: ``"exact"``, float32 deltas; ``"compact"`` is `Unsupported` in this version.
-            progress: called with (done, total); anything true that it returns cancels.
+            target: a path, or a binary file to write to.
+            format: ``"exact"``: a reload is identical. ``"compact"``: bfloat16 deltas, 2 bytes a weight less.
+            progress: called with (done, total) bytes; anything true that it returns cancels.
 
         Raises:
             InvalidState: before `select`.
-            IOFailure: it cannot be written; the old file is untouched.
+            IOFailure: it cannot be written; the old file is untouched. What a file's ``write`` raises comes
+                out as it is.
         """
-        self._write(_capi.speft_save_adapter, path, format, progress)
+        self._write(_capi.speft_save_adapter, target, format, progress)
 
-    def save_checkpoint(
-        self, path: str | os.PathLike[str], *, format: str = "exact", progress: Progress | None = None
-    ) -> None:
-        """As `save`, with the optimizer's state, to resume as if never stopped. `Unsupported` so far."""
-        self._write(_capi.speft_save_checkpoint, path, format, progress)
+    def save_checkpoint(self, target: Target, *, progress: Progress | None = None) -> None:
+        """As `save`, exact, with what training needs beside: resuming is as if it had never stopped.
+
+        That is the original bits, the optimizer's state, and what has been accumulated since the last clear.
+        """
+        self._write(_capi.speft_save_checkpoint, target, "exact", progress)
 
     # ---- its end ----
 
@@ -547,27 +590,19 @@ class Adapter:
         cls,
         function: Callable[..., Any],
         context: Context,
-        path: str | os.PathLike[str],
+        source: Source,
         progress: Progress | None,
     ) -> Adapter:
-        options = make(_capi.speft_load_options, progress=progress_of(progress))
+        options, path = load_options(source, progress)
         adapter = cls.__new__(cls)
-        adapter._open(context, call(function, context.handle, options, os.fsdecode(path)))
+        adapter._open(context, call(function, context.handle, options, path))
         return adapter
 
     def _write(
-        self,
-        function: Callable[..., Any],
-        path: str | os.PathLike[str],
-        format: str,
-        progress: Progress | None,
+        self, function: Callable[..., Any], target: Target, format: str, progress: Progress | None
     ) -> None:
-        options = make(
-            _capi.speft_save_options,
-            format=code_of("format", format, FORMATS),
-            progress=progress_of(progress),
-        )
-        call(function, self.handle, options, os.fsdecode(path))
+        options, path = save_options(target, format, progress)
+        call(function, self.handle, options, path)
 
     def _linear(
         self,

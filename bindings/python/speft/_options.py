@@ -32,7 +32,11 @@ SELECTIONS: dict[str, int] = {
     "sparsegrad": _capi.SPEFT_SELECT_SPARSEGRAD,
     "meprop": _capi.SPEFT_SELECT_MEPROP,
 }
-SCOPES = {"global": _capi.SPEFT_SCOPE_GLOBAL, "per-tensor": _capi.SPEFT_SCOPE_PER_TENSOR}
+SCOPES = {
+    "global": _capi.SPEFT_SCOPE_GLOBAL,
+    "per-tensor": _capi.SPEFT_SCOPE_PER_TENSOR,
+    "per-row": _capi.SPEFT_SCOPE_PER_ROW,
+}
 RANDOMS = {"exact": _capi.SPEFT_RANDOM_EXACT, "bernoulli": _capi.SPEFT_RANDOM_BERNOULLI}
 SCHEDULES = {"linear": 1, "cosine": 2, "constant": 3, "none": 4}
 DROPS = {"magnitude": 0, "change": 1}
@@ -45,6 +49,7 @@ OPTIMIZERS = {
 }
 AGES = {"common": _capi.SPEFT_AGE_COMMON, "per-weight": _capi.SPEFT_AGE_PER_WEIGHT}
 DECAYS = {"original": _capi.SPEFT_DECAY_TO_ORIGINAL, "zero": _capi.SPEFT_DECAY_TO_ZERO}
+DELTA_TYPES = {"float32": _capi.SPEFT_DELTA_FLOAT32, "bfloat16": _capi.SPEFT_DELTA_BFLOAT16}
 ROLES = {"sparse": _capi.SPEFT_ROLE_SPARSE, "dense": _capi.SPEFT_ROLE_DENSE}
 PARTS = {"whole": _capi.SPEFT_PART_WHOLE, "range": _capi.SPEFT_PART_RANGE, "block": _capi.SPEFT_PART_BLOCK}
 LAYOUTS = {"out_in": _capi.SPEFT_LAYOUT_OUT_IN, "in_out": _capi.SPEFT_LAYOUT_IN_OUT}
@@ -115,16 +120,16 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """How one group of parameters moves in a step: AdamW's, in float32, one rounding an operation.
+    """How one group of parameters moves in a step, in float32, one rounding an operation.
 
     Attributes:
         lr: the learning rate.
-        betas: decay of the first and second moment.
-        eps: added to the root of the second moment.
-        weight_decay: strength of the decoupled decay.
+        betas: AdamW's decay of the first and second moment.
+        eps: AdamW's, added to the root of the second moment.
+        weight_decay: strength of the decay: AdamW's is decoupled, SGD's is added to the gradient.
         decay: what it pulls to: ``"original"`` pulls the delta to 0 and so the weight to its pretrained
-            value; ``"zero"`` pulls the weight itself to 0, as ``torch.optim.AdamW`` does.
-        momentum: for optimizers that have one; AdamW has none.
+            value; ``"zero"`` pulls the weight itself to 0, as PyTorch's optimizers do.
+        momentum: SGD's, in [0, 1).
     """
 
     lr: float = 1e-3
@@ -185,12 +190,19 @@ class Reselection:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes on the device that an adapter will need: before, during and after selecting; for gradients."""
+    """The most that an adapter has at one time, in bytes of the device, its scratch included.
+
+    Attributes:
+        observation: while gradients are observed, two accumulators a sparse parameter.
+        announced_observation: the same where `Adapter.begin_observation` announces each batch: one of them.
+        selection: while `Adapter.select` runs, after announced observations.
+        training: from the selection on, while gradients arrive and steps are taken.
+    """
 
     observation: int
+    announced_observation: int
     selection: int
     training: int
-    gradient: int
 
 
 def adapter_options(
@@ -199,10 +211,13 @@ def adapter_options(
     scope: str = "global",
     density: float | None = None,
     budget: int | None = None,
+    rank: int | None = None,
+    model_scalars: int | None = None,
     random: str = "exact",
     seed: int = 0,
     optimizer: str = "adamw",
     age: str = "common",
+    delta_type: str = "float32",
     total_steps: int | None = None,
     reselect_every: int | None = None,
     window: int | None = None,
@@ -226,6 +241,7 @@ def adapter_options(
     given = {name: value for name, value in moving.items() if value is not None}
     return make(
         _capi.speft_adapter_options,
+        delta_type=code_of("delta_type", delta_type, DELTA_TYPES),
         selection=make(
             _capi.speft_selection_options,
             method=code_of("selection", selection, SELECTIONS),
@@ -233,6 +249,8 @@ def adapter_options(
             random=code_of("random", random, RANDOMS),
             density=_given("density", density, "in (0, 1]") or 0.0,
             budget=integer("budget", _given("budget", budget, "at least 1") or 0),
+            rank=integer("rank", _given("rank", rank, "at least 1") or 0),
+            model_scalars=integer("model_scalars", _given("model_scalars", model_scalars, "at least 1") or 0),
             seed=integer("seed", seed),
             schedule=make(_capi.speft_schedule_options, **given) if given else None,
         ),

@@ -69,9 +69,17 @@ typedef struct speft_parameter {
     const int64_t *extent;
 } speft_parameter;
 
+/* `speft_adapter_options.delta_type` */
+enum {
+    SPEFT_DELTA_FLOAT32 = 0,
+    /* 2 bytes a weight less. A step rounds each delta up or down at random (from the seed, the parameter's name and the
+     * number of the step), so that updates below half a unit in the last place are kept on average; the same inputs
+     * give the same bits. Dense parameters stay float32. */
+    SPEFT_DELTA_BFLOAT16 = 1
+};
+
 typedef struct speft_adapter_options {
     uint32_t struct_size;
-    /* Of the deltas: 0 for float32; others are UNSUPPORTED in this version. */
     int32_t delta_type;
     /* NULL for the defaults of selection.h and optimizer.h. Copied. */
     const struct speft_selection_options *selection;

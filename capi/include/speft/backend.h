@@ -16,7 +16,7 @@
 SPEFT_BEGIN_DECLS
 
 /* Raised when anything below changes. A plug-in of another version is not used. */
-#define SPEFT_BACKEND_ABI_VERSION 1
+#define SPEFT_BACKEND_ABI_VERSION 2
 
 typedef struct speft_backend_device speft_backend_device;
 
@@ -41,7 +41,7 @@ enum { SPEFT_SCALAR_FLOAT32 = 0, SPEFT_SCALAR_BFLOAT16 = 1, SPEFT_SCALAR_FLOAT16
  * Each has an argument struct. "[n]" gives the length of an array; arrays are in device memory unless they are said
  * to be on the host. Accumulators, scores and deltas are float32; arithmetic is float32 with one rounding an
  * operation (no FMA) and denormals kept, except where a product is summed over tokens: there the order and the
- * precision of the sum are free. Answers never depend on the number of threads. */
+ * precision of the sum are free, and denormal factors may count as 0 (vdpbf16ps). Answers never depend on the number of threads. */
 
 enum {
     SPEFT_OPERATION_ADD_VALUES = 0,
@@ -55,7 +55,10 @@ enum {
     SPEFT_OPERATION_COMPARE = 8,
     SPEFT_OPERATION_MERGE = 9,
     SPEFT_OPERATION_UNMERGE = 10,
-    SPEFT_OPERATION_COUNT = 11
+    SPEFT_OPERATION_SELECT_ROWS = 11,
+    SPEFT_OPERATION_STEP_SGD = 12,
+    SPEFT_OPERATION_MEASURE_ROUNDING = 13,
+    SPEFT_OPERATION_COUNT = 14
 };
 
 /* sums[j] += scale · source[indices ? indices[j] : j] for j in [0, count): a dense gradient at a mask, or all of it,
@@ -114,14 +117,27 @@ typedef struct speft_select_top {
     const speft_progress *progress; /* may be NULL; SPEFT_CANCELLED when it says so */
 } speft_select_top;
 
-/* A random mask of [0, size) from a key; core/base/random.h defines it. Exactly k without replacement when
- * `threshold` is 0, else every index whose 64-bit draw is below `threshold`. */
+/* The k largest scores of each row of one tensor, by the rules in selection.h. */
+typedef struct speft_select_rows {
+    speft_score score;
+    uint64_t rows; /* score.count is a multiple of it */
+    uint64_t k;    /* at most the length of a row */
+    uint32_t *indices;              /* [rows·k]: flat indices, rising */
+    uint64_t *short_row;            /* on the host: the first row with fewer than k scores that are not NaN, or `rows` */
+    uint64_t *eligible;             /* on the host: how many that row has. What `indices` holds then is free */
+    const speft_progress *progress; /* may be NULL; SPEFT_CANCELLED when it says so */
+} speft_select_rows;
+
+/* A random mask from a key; core/base/random.h defines it. Exactly k of [0, size) without replacement when `threshold`
+ * is 0, else every index of it whose 64-bit draw is below `threshold`.
+ * With `rows` above 1, exactly k of each row [r·size, (r+1)·size), from the key draw64(key, r); `threshold` is 0. */
 typedef struct speft_select_random {
     uint64_t key;
     uint64_t size;
-    uint64_t k; /* the capacity of `indices` */
+    uint64_t rows; /* at least 1 */
+    uint64_t k;    /* rows·k is the capacity of `indices` */
     uint64_t threshold;
-    uint32_t *indices; /* [k], rising; NULL to count only */
+    uint32_t *indices; /* [rows·k], rising; NULL to count only */
     uint64_t *count;   /* on the host: how many; more than k is INVALID_ARGUMENT, with nothing written to `indices` */
 } speft_select_random;
 
@@ -147,11 +163,15 @@ typedef struct speft_segment {
     uint64_t count;
     void *weights;   /* the whole parameter */
     void *originals; /* [count], the weights' type: θ0 */
-    float *deltas;   /* [count]: δ; when `absolute`, the weight itself in float32 */
+    void *deltas;    /* [count]: δ; when `absolute`, the weight itself in float32 */
     int32_t weights_type;
+    int32_t deltas_type; /* FLOAT32, or BFLOAT16 unless `absolute` */
     /* 1: a dense parameter, trained as float32 values instead of differences: wherever round(θ0+δ) is said below, it
      * is round(δ), and decay pulls δ to 0 either way. */
     int32_t absolute;
+    /* For a step on bfloat16 deltas: they are rounded up or down at random, with draw_bits(rounding_key, j) of
+     * core/base/random.h, so that updates below half a unit in the last place are kept on average. */
+    uint32_t rounding_key;
 } speft_segment;
 
 /* originals[j] = weights[i_j], and no arithmetic on the bits. */
@@ -207,14 +227,48 @@ typedef struct speft_step_adamw {
     uint64_t count;
 } speft_step_adamw;
 
+/* One update of SGD with momentum, as optimizer.h defines it, then the weights. */
+typedef struct speft_sgd_segment {
+    speft_segment segment;
+    const float *gradient; /* [count] */
+    float *velocity;       /* [count], or NULL: no momentum */
+    int32_t decay_to_zero;
+    float learning_rate;
+    float decay;          /* λ */
+    float gradient_scale; /* g = gradient·gradient_scale */
+    float momentum;       /* μ */
+} speft_sgd_segment;
+
+typedef struct speft_step_sgd {
+    const speft_sgd_segment *segments; /* [count], on the host */
+    uint64_t count;
+} speft_step_sgd;
+
+/* What rounding to the weights' type takes from the deltas: total[s] = Σ |δ| and lost[s] = Σ |δ − (round(θ0+δ) − θ0)|
+ * over segment s, each difference and each sum in float64; the grouping must not depend on threads. No segment is
+ * `absolute`. */
+typedef struct speft_measure_rounding {
+    const speft_segment *segments; /* [count], on the host */
+    uint64_t count;
+    double *total; /* [count], on the host */
+    double *lost;  /* [count], on the host */
+} speft_measure_rounding;
+
 /* ---- the table ---- */
 
 /* One way to run an operation. `arguments` points to the operation's struct above. */
 typedef struct speft_backend_implementation {
     const char *name; /* "reference", "avx512" */
-    /* Both functions are there. `refuse` returns NULL when it can run this case, else why not, in static storage. */
+    /* NULL when it can run this case, else why not, in static storage. */
     const char *(*refuse)(const speft_backend_device *device, const void *arguments);
-    speft_status (*run)(speft_backend_device *device, const void *arguments, speft_backend_failure *failure);
+    /* Bytes of device memory that `run` needs for itself; the function is NULL where that is none. An implementation
+     * takes no memory elsewhere that grows with the tensors. Like `refuse` it looks at sizes and types, never through
+     * a pointer to elements: a memory plan asks both about tensors that are not there yet. */
+    uint64_t (*scratch)(const speft_backend_device *device, const void *arguments);
+    /* `scratch`: as many bytes as it asked for, aligned to 64, not initialized; free again when the work is done, in
+     * stream order. */
+    speft_status (*run)(speft_backend_device *device, const void *arguments, void *scratch,
+                        speft_backend_failure *failure);
 } speft_backend_implementation;
 
 /* `direction` of a copy. */

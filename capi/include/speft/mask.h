@@ -19,10 +19,17 @@ SPEFT_API speft_status speft_get_selected_count(speft_adapter *adapter, int64_t 
 SPEFT_API speft_status speft_get_mask(speft_adapter *adapter, int64_t parameter, const speft_tensor *indices,
                                       speft_error **error);
 
-/* Lends the deltas, float32 [k] in the mask's order, on the context's device, to be read; of a dense parameter the
- * float32 values that it is trained as. `deltas->shape` points into the adapter. Valid until the next select or reselect, or the adapter's end. */
+/* Lends the deltas, [k] in the mask's order, float32 or what speft_adapter_options.delta_type says, on the context's
+ * device, to be read; of a dense parameter the float32 values that it is trained as. `deltas->shape` points into the adapter. Valid until the next select or reselect, or the adapter's end. */
 SPEFT_API speft_status speft_get_deltas(speft_adapter *adapter, int64_t parameter, speft_tensor *deltas,
                                         speft_error **error);
+
+/* What rounding θ0+δ to the weight's type takes from what was learned: Σ |δ − (round(θ0+δ) − θ0)| / Σ |δ| over the
+ * selected scalars of `parameter`, or of all sparse parameters with −1; 0 when every δ is 0. bfloat16 weights around
+ * 0.02 lose 0.4% of deltas around 1e-2, and a third of those around 1e-4. A dense parameter is refused.
+ * INVALID_STATE while the original bits are not known: a loaded adapter, before its first merge. */
+SPEFT_API speft_status speft_measure_rounding_loss(speft_adapter *adapter, int64_t parameter, double *share,
+                                                   speft_error **error);
 
 SPEFT_END_DECLS
 

@@ -11,17 +11,29 @@
 
 SPEFT_BEGIN_DECLS
 
-/* Bytes on the context's device. */
+/* The most that an adapter has at one time, in bytes of the context's device, in each part of its life: its own arrays
+ * and the scratch of the operations that run in it. What the host lends is not in it, nor the copies that a save, a
+ * load or a merge makes for a moment. */
 typedef struct speft_memory_plan {
     uint32_t struct_size;
     int32_t reserved;
-    uint64_t observation; /* accumulators, before select */
-    uint64_t selection;   /* scratch during select */
-    uint64_t training;    /* after select */
-    uint64_t gradient;    /* while gradients are accumulated */
+    /* To be set before the call: the most tokens that one gradient from activations will have; 0 for any number. Scratch
+     * is bounded, but smaller for few tokens. */
+    int64_t tokens;
+    /* While gradients are observed: two float32 accumulators a sparse parameter, or one where the weight of each
+     * batch is announced. Given scores count as one. */
+    uint64_t observation;
+    uint64_t announced_observation;
+    /* While `speft_select` runs, after announced observations. */
+    uint64_t selection;
+    /* From the selection on, while gradients arrive and steps are taken. */
+    uint64_t training;
 } speft_memory_plan;
 
-/* Takes what `speft_create_adapter` takes. UNSUPPORTED in this version. */
+/* Fills `*plan`, whose struct_size and tokens the caller has set. Takes what `speft_create_adapter` takes; nothing is
+ * allocated on the device. Gradients are taken to come from activations in the weights' types where a parameter has 2
+ * axes; AdamW's tables are those of the default betas, SGD has momentum; Bernoulli draws select what is expected of
+ * them. Given masks have no size yet and are refused: plan for random ones of the same budget. */
 SPEFT_API speft_status speft_plan_memory(speft_context *context, const speft_adapter_options *options,
                                          const speft_parameter *const *parameters, int64_t count,
                                          speft_memory_plan *plan, speft_error **error);

@@ -9,7 +9,14 @@
  *     φ = φ − ((lr·c1)·m) / (√v·c2 + ε)
  *     θ = round(θ0 + φ)           in the weight's own type
  *
- * a is the number of updates, of the parameter or of the weight. */
+ * a is the number of updates, of the parameter or of the weight.
+ *
+ * SGD with momentum μ and velocity b, b = 0 before the first update (torch.optim.SGD without dampening):
+ *
+ *     g = g + λ·φ                 decay toward θ0; toward zero: g + λ·θ
+ *     b = μ·b + g
+ *     φ = φ − lr·b
+ *     θ = round(θ0 + φ) */
 #ifndef SPEFT_OPTIMIZER_H
 #define SPEFT_OPTIMIZER_H
 
@@ -22,8 +29,8 @@ SPEFT_BEGIN_DECLS
 /* `speft_optimizer_options.kind`; the numbers are part of the file format. */
 enum {
     SPEFT_OPTIMIZER_ADAMW = 1,
-    /* UNSUPPORTED in this version, from here on. */
     SPEFT_OPTIMIZER_SGD = 2,
+    /* UNSUPPORTED in this version, from here on. */
     SPEFT_OPTIMIZER_SM3 = 3,
     SPEFT_OPTIMIZER_LION = 4,
     SPEFT_OPTIMIZER_ADAFACTOR = 5
@@ -66,6 +73,7 @@ typedef struct speft_hyperparameters {
     double beta2;
     double epsilon;
     double weight_decay;
+    /* SGD's μ, in [0, 1). Its velocity takes memory from the first step with a momentum above 0 on. */
     double momentum;
 } speft_hyperparameters;
 

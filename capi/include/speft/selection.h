@@ -57,7 +57,9 @@ enum {
      * largest remainder. */
     SPEFT_SCOPE_GLOBAL = 0,
     /* The same density for each. */
-    SPEFT_SCOPE_PER_TENSOR = 1
+    SPEFT_SCOPE_PER_TENSOR = 1,
+    /* The same density for each row: each index of a parameter's first axis. Parameters of 2 axes or more. */
+    SPEFT_SCOPE_PER_ROW = 2
 };
 
 /* `speft_selection_options.random` */
@@ -89,18 +91,24 @@ typedef struct speft_selection_options {
     int32_t scope;
     int32_t random;
     /* Selected scalars over all scalars of the sparse parameters, in (0, 1]: k = ⌊density·N + 1e-6⌋, at least 1; of
-     * all together under the global scope, of each under per-tensor. Exactly one of `density` and `budget` is set,
-     * but for given masks, which need neither. */
+     * all together under the global scope, of each under per-tensor, of each row under per-row. Exactly one of
+     * `density`, `budget` and `rank` is set, but for given masks, which need none. */
     double density;
-    /* k itself: of all together under the global scope, of each under per-tensor. */
+    /* k itself: of all together under the global scope, of each under per-tensor, of each row under per-row. */
     int64_t budget;
     /* For random masks. */
     uint64_t seed;
     /* NULL: the masks stay. */
     const speft_schedule_options *schedule;
+    /* As many scalars as low-rank factors of this rank would have: rank·(rows + columns) for each parameter, whose
+     * first axis are the rows; their sum under the global scope. Not with per-row. */
+    int64_t rank;
+    /* Above 0: `density` is a fraction of this many scalars, those of the whole model say, frozen ones included.
+     * Density·model_scalars must not be more than the sparse parameters have. */
+    int64_t model_scalars;
 } speft_selection_options;
 
-/* Defaults: GRADIENT, GLOBAL, EXACT; density and budget are left 0 for the caller to choose. */
+/* Defaults: GRADIENT, GLOBAL, EXACT; density, budget and rank are left 0 for the caller to choose. */
 SPEFT_API void speft_selection_options_init(speft_selection_options *options, uint32_t size);
 SPEFT_API void speft_schedule_options_init(speft_schedule_options *options, uint32_t size);
 

@@ -18,18 +18,21 @@ SPEFT_BEGIN_DECLS
 enum {
     /* float32 deltas: a reload is identical. */
     SPEFT_FORMAT_EXACT = 0,
-    /* bfloat16 deltas. UNSUPPORTED in this version. */
+    /* bfloat16 deltas, to nearest even: 2 bytes a weight less. What is lost is all but 8 significant bits of each
+     * delta; a merged 16-bit weight seldom differs where the delta is small beside it, else in its last places. Dense
+     * parameters are stored in the weight's own type and merge to the same bits. */
     SPEFT_FORMAT_COMPACT = 1
 };
 
-/* Takes the file's bytes in order; returns 0, or an errno. For hosts without files. UNSUPPORTED in this version. */
+/* Takes the file's bytes in order, in pieces of any size; returns 0, or an errno that ends the call (IO). What it has
+ * taken before is the host's to discard when the call fails. It must not call into libspeft (BUSY). */
 typedef struct speft_writer {
     uint32_t struct_size;
     void *user;
     int32_t (*write)(void *user, const void *bytes, uint64_t count);
 } speft_writer;
 
-/* How a file is written; `writer` and `progress` may be NULL. */
+/* How a file is written. With a `writer` it goes there and `path` is NULL. `progress` may be NULL and counts bytes. */
 typedef struct speft_save_options {
     uint32_t struct_size;
     int32_t format;
@@ -44,25 +47,36 @@ SPEFT_API void speft_save_options_init(speft_save_options *options, uint32_t siz
 SPEFT_API speft_status speft_save_adapter(speft_adapter *adapter, const speft_save_options *options,
                                           const char *path, speft_error **error);
 
-/* How a file is read; `progress` may be NULL. */
+/* How a file is read: from `path`, or where `bytes` is not NULL from these `size` bytes, which are the file's content,
+ * and `path` is NULL. `progress` may be NULL and counts bytes. */
 typedef struct speft_load_options {
     uint32_t struct_size;
     int32_t reserved;
     const speft_progress *progress;
+    const void *bytes;
+    uint64_t size;
 } speft_load_options;
 
 SPEFT_API void speft_load_options_init(speft_load_options *options, uint32_t size);
 
 /* A new adapter with the file's parameters, masks and deltas: selected, unmerged, not bound. Bind every parameter
- * (`speft_get_parameter` tells them), then `speft_merge`. It can be trained on: the optimizer starts afresh. `options`
- * may be NULL. IO when it cannot be read; CORRUPT when it is not such a file; UNSUPPORTED when it is of a later
- * format. */
+ * (`speft_get_parameter` tells them), then `speft_merge`. It can be trained on: the optimizer starts afresh, after a
+ * checkpoint too. `options` may be NULL. IO when it cannot be read; CORRUPT when it is not such a file, or a bit of it
+ * has flipped; UNSUPPORTED when it is of another format. */
 SPEFT_API speft_status speft_load_adapter(speft_context *context, const speft_load_options *options,
                                           const char *path, speft_adapter **adapter, speft_error **error);
 
-/* The adapter and the optimizer's state, to resume as if never stopped. UNSUPPORTED in this version. */
+/* A checkpoint is an adapter's file with what training needs beside it: the original bits, the optimizer's state, what
+ * has been accumulated since the last clear. Saving one changes nothing; resuming from it is bit for bit as if training
+ * had never stopped, in the middle of an accumulation too. It is always exact: SPEFT_FORMAT_COMPACT is
+ * INVALID_ARGUMENT. Otherwise as `speft_save_adapter`. */
 SPEFT_API speft_status speft_save_checkpoint(speft_adapter *adapter, const speft_save_options *options,
                                              const char *path, speft_error **error);
+
+/* The adapter of a checkpoint, with its training state; selected, unmerged, not bound. `speft_merge` takes weights in
+ * either state, the original bits or the merged ones, which is what a host's own checkpoint of its model holds. What
+ * the host passes at each step (learning rates, scale) is the host's to restore. INVALID_ARGUMENT for a file that
+ * `speft_save_adapter` wrote; otherwise as `speft_load_adapter`. */
 SPEFT_API speft_status speft_load_checkpoint(speft_context *context, const speft_load_options *options,
                                              const char *path, speft_adapter **adapter, speft_error **error);
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,19 +59,25 @@ class SparseAdapter(torch.optim.Optimizer):
             the targets (reduce the ``.grad`` of ``adapter.parameters()`` instead: k values, not N).
         targets: patterns (``fnmatch``) over the names in ``model.named_parameters()``; a tied parameter is
             one target.
-        density: the share of the targets' scalars that is selected, in (0, 1]; 0.005 if there is no `budget`.
-        budget: their number, instead.
-        scope: ``"global"``, one ranking over all targets, or ``"per-tensor"``, the same share of each.
+        density: the share of the targets' scalars that is selected, in (0, 1]; 0.005 if there is neither
+            `budget` nor `rank`.
+        budget: their number, instead: of all targets, of each, or of each row, as `scope` says.
+        rank: instead, as many as LoRA of this rank would train: rank·(rows + columns) a target.
+        density_of: of what `density` is a share: ``"targets"``, or ``"model"``, all scalars of all parameters.
+        scope: ``"global"``, one ranking over all targets; ``"per-tensor"``, the same share of each; or
+            ``"per-row"``, the same share of each of their rows.
         selection: ``"gradient"``, ``"snip"``, ``"magnitude"``, ``"random"``; or a dict from the name of each
             target to its mask (flat indices, integers) or to its scores (floats of its shape). ``"force"``,
             ``"taylor-fo"``, ``"fisher"``, ``"synflow"``, ``"grasp"``, ``"grasp-code"``, ``"weight-change"``,
             ``"low-rank"``, ``"wanda"``, ``"spiel-ag"``, ``"spiel-ma"``, ``"sparsegrad"`` and ``"meprop"``
             raise `speft.Unsupported` in this version.
         dense: patterns of parameters that are trained in full, as a new head is.
-        optimizer: ``"adamw"``.
-        lr, betas, eps, weight_decay: of both groups, to be changed there. The decay is decoupled.
+        optimizer: ``"adamw"`` or ``"sgd"``.
+        lr, betas, eps, weight_decay, momentum: of both groups, to be changed there. AdamW's decay is
+            decoupled; momentum is SGD's.
         decay: ``"original"`` pulls a weight to its pretrained value, ``"zero"`` to 0, as
             ``torch.optim.AdamW`` does.
+        delta_type: ``"float32"``, or ``"bfloat16"``: 2 bytes a weight less, rounded stochastically.
         age: ``"common"``, one count of updates for each parameter, or ``"per-weight"``.
         random: of random masks: ``"exact"``, exactly k, or ``"bernoulli"``.
         seed: of random masks.
@@ -94,6 +102,8 @@ class SparseAdapter(torch.optim.Optimizer):
         *,
         density: float | None = None,
         budget: int | None = None,
+        rank: int | None = None,
+        density_of: str = "targets",
         scope: str = "global",
         selection: str | Mapping[str, torch.Tensor] = "gradient",
         dense: Patterns = (),
@@ -102,7 +112,9 @@ class SparseAdapter(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        momentum: float = 0.0,
         decay: str = "original",
+        delta_type: str = "float32",
         age: str = "common",
         random: str = "exact",
         seed: int = 0,
@@ -119,7 +131,7 @@ class SparseAdapter(torch.optim.Optimizer):
     ):
         trained = resolve(model, targets, dense)
         method, given = _read_selection(selection, trained)
-        if density is None and budget is None and method != "mask":
+        if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
         native = Adapter(
             _make_context(device_of(trained), backend, threads),
@@ -128,10 +140,13 @@ class SparseAdapter(torch.optim.Optimizer):
             scope=scope,
             density=density,
             budget=budget,
+            rank=rank,
+            model_scalars=_count_model_scalars(model, density_of),
             random=random,
             seed=seed,
             optimizer=optimizer,
             age=age,
+            delta_type=delta_type,
             total_steps=total_steps,
             reselect_every=reselect_every,
             window=window,
@@ -145,7 +160,14 @@ class SparseAdapter(torch.optim.Optimizer):
                 native.set_mask(name, tensor.detach().to("cpu", torch.int64).contiguous())
             else:
                 native.set_scores(name, tensor.detach().to(torch.float32).contiguous())
-        hyperparameters = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "decay": decay}
+        hyperparameters = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "decay": decay,
+        }
         self._attach(native, model, trained, gradient, hyperparameters)
 
     @classmethod
@@ -158,6 +180,7 @@ class SparseAdapter(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        momentum: float = 0.0,
         decay: str = "original",
         gradient: str = "activations",
         backend: str = "auto",
@@ -170,7 +193,7 @@ class SparseAdapter(torch.optim.Optimizer):
         Args:
             path: the file.
             model: the pretrained model that the adapter was trained on, unchanged.
-            lr, betas, eps, weight_decay, decay, gradient, backend, threads: as for the constructor.
+            lr, betas, eps, weight_decay, momentum, decay, gradient, backend, threads: as for the constructor.
 
         Raises:
             speft.InvalidArgument: the model lacks a parameter of the file, or it has another shape, type or
@@ -180,7 +203,14 @@ class SparseAdapter(torch.optim.Optimizer):
         device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
         native = Adapter.load(_make_context(device, backend, threads), path)
         trained = _match(native, model, path)
-        hyperparameters = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "decay": decay}
+        hyperparameters = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "decay": decay,
+        }
         adapter = cls.__new__(cls)
         adapter._attach(native, model, trained, gradient, hyperparameters)
         return adapter
@@ -263,6 +293,7 @@ class SparseAdapter(torch.optim.Optimizer):
                 eps=group["eps"],
                 weight_decay=group["weight_decay"],
                 decay=group["decay"],
+                momentum=group["momentum"],
             )
             for group in self.param_groups
         ]
@@ -349,23 +380,77 @@ class SparseAdapter(torch.optim.Optimizer):
         """
         self._native.save(path, format=format, progress=progress)
 
+    def measure_rounding_loss(self) -> float:
+        """The share of Σ|δ| that rounding θ0+δ to the weights' type loses. See `speft.Adapter`."""
+        return self._native.measure_rounding_loss()
+
     def state_dict(self) -> dict[str, Any]:
-        """The groups' hyperparameters and the number of steps; this version cannot save the moments."""
-        return {**super().state_dict(), "steps": self._native.state.steps}
+        """The groups' hyperparameters and, from `select` on, all that training needs to go on to the bit.
+
+        That is masks, deltas, original weights, moments and ages, as one tensor of bytes; not the gradients.
+        """
+        state = super().state_dict()
+        if self._selected:
+            buffer = io.BytesIO()
+            self._native.save_checkpoint(buffer)
+            state["checkpoint"] = torch.frombuffer(bytearray(buffer.getbuffer()), dtype=torch.uint8)
+        return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes hyperparameters back from a `state_dict` of this moment of training.
+        """Goes on where `state_dict` was taken, in an adapter made with the same targets.
+
+        The model may hold its pretrained weights, or those that its own checkpoint has brought back. What
+        this adapter had selected and learned before is given up, gradients too.
 
         Raises:
-            speft.Unsupported: it is of another moment, whose moments it does not have. Use `save` and `load`.
+            speft.InvalidArgument: it is of other parameters; or the model's weights are neither of the two.
+                Nothing is changed then.
+            speft.InvalidState: it was taken before `select`, and this adapter is past it.
         """
-        steps = self._native.state.steps
-        if state_dict.get("steps") != steps:
-            raise Unsupported(
-                f"an adapter after {steps} steps cannot resume from a state after {state_dict.get('steps')}: "
-                "a state_dict does not hold its deltas and moments; save() and load() keep the deltas"
+        state = dict(state_dict)
+        checkpoint = state.pop("checkpoint", None)
+        if checkpoint is not None:
+            self._resume(checkpoint.cpu().numpy().tobytes())
+        elif self._selected:
+            raise InvalidState("the state_dict was taken before the selection, which this adapter has made")
+        super().load_state_dict(state)
+
+    def _resume(self, checkpoint: bytes) -> None:
+        """Puts the adapter of a checkpoint in the place of the present one."""
+        resumed = Adapter.load_checkpoint(self._native.context, checkpoint)
+        if resumed.parameters != self._native.parameters:
+            raise InvalidArgument(
+                f"the state_dict is of other parameters: {_describe(resumed)}; this adapter has "
+                f"{_describe(self._native)}"
             )
-        super().load_state_dict(dict(state_dict))
+        self._refresh()
+        before = self._native
+        with contextlib.suppress(InvalidState):  # not when a checkpoint of the model has replaced them
+            before.unmerge()
+        self._bind(before, None)
+        try:
+            self._bind(resumed, self._trained)
+            resumed.merge()
+        except BaseException:
+            resumed.close()
+            self._bind(before, self._trained)
+            if self._selected:
+                before.merge()
+            raise
+        before.close()
+        resumed.clear_gradient()
+        self._native = resumed
+        if self._selected:
+            self._show_values()
+        else:
+            self._expose()
+        self._drop_gradients()
+        self._announce_change()
+
+    @staticmethod
+    def _bind(native: Adapter, trained: Sequence[Target] | None) -> None:
+        for index in range(len(native.parameters)):
+            native.bind_weights(index, None if trained is None else trained[index].weight.detach())
 
     # ---- its end ----
 
@@ -497,9 +582,18 @@ class SparseAdapter(torch.optim.Optimizer):
         for target in self._targets:
             deltas = torch.from_dlpack(self._native.deltas(target.index))
             target.values = SparseValues(deltas, requires_grad=True)
-            target.gradient = torch.from_dlpack(self._native.gradient(target.index))
+            target.values.grad_dtype = torch.float32  # whatever the deltas are
             self._undo.append(expose_values(target))
             self.param_groups[0]["params"].append(target.values)
+        self._show_values()
+
+    def _show_values(self) -> None:
+        """Points the Parameters at the library's memory."""
+        for target in self._targets:
+            assert target.values is not None
+            target.values.grad = None
+            target.values.data = torch.from_dlpack(self._native.deltas(target.index))
+            target.gradient = torch.from_dlpack(self._native.gradient(target.index))
 
     def _refresh(self) -> None:
         """Follows weights that the host has moved since the last call.
@@ -549,11 +643,21 @@ def _read_selection(
     return next(iter(methods.values())), given
 
 
+def _count_model_scalars(model: nn.Module, density_of: str) -> int | None:
+    if density_of not in ("targets", "model"):
+        raise InvalidArgument(f"density_of must be 'targets' or 'model', got {density_of!r}")
+    return sum(weight.numel() for weight in model.parameters()) if density_of == "model" else None
+
+
 def _make_context(device: torch.device, backend: str, threads: int) -> Context:
     if device.type not in _BACKENDS:
         raise InvalidArgument(f"the model must be on one of {', '.join(_BACKENDS)}; it is on {device}")
     name = _BACKENDS[device.type] if backend == "auto" else backend
     return Context(name, threads=threads, device=device.index or 0)
+
+
+def _describe(native: Adapter) -> str:
+    return ", ".join(f"{parameter.name} {list(parameter.shape)}" for parameter in native.parameters)
 
 
 def _declare(target: Target) -> Parameter:

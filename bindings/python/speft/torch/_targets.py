@@ -13,7 +13,7 @@ from .._errors import InvalidArgument
 
 
 class SparseValues(nn.Parameter):
-    """The k float32 deltas of one target, as the optimizer's groups hold them.
+    """The k deltas of one target, as the optimizer's groups hold them.
 
     ``.data`` is the library's memory, to be read. ``.grad`` is the sparse gradient, the library's memory too:
     what is done to it in place (clipping, unscaling, all-reduce) is done to what the next step uses.

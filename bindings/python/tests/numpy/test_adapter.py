@@ -321,3 +321,54 @@ def test_calls_from_other_threads(make_adapter):
     thread.start()
     thread.join()
     assert adapter.state.steps == 1
+
+
+def test_rows_are_ranked_by_themselves(make_adapter):
+    adapter, _, gradient = make_adapter(scope="per-row", budget=2)
+    expected = [largest(abs(row), 2) + 4 * index for index, row in enumerate(gradient)]
+    np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), np.concatenate(expected))
+
+
+def test_sgd_with_momentum(make_adapter):
+    adapter, weights, gradient = make_adapter(optimizer="sgd")
+    mask, original = np.from_dlpack(adapter.mask("w")), weights.copy()
+    delta, velocity = np.zeros(5), np.zeros(5)
+    for _ in range(10):
+        adapter.accumulate("w", dense=gradient)
+        adapter.step(speft.Hyperparameters(lr=0.01, momentum=0.9, weight_decay=0.1))
+        velocity = 0.9 * velocity + gradient.ravel()[mask] + 0.1 * delta
+        delta = delta - 0.01 * velocity
+    np.testing.assert_allclose(np.from_dlpack(adapter.deltas("w")), delta, **CLOSE)
+    np.testing.assert_allclose(weights.ravel()[mask], original.ravel()[mask] + delta, **CLOSE)
+
+
+def test_the_rounding_that_a_narrow_weight_loses(context, random):
+    bits = (random.standard_normal(40, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    weights = speft.bfloat16(bits)
+    adapter = speft.Adapter(context, [speft.Parameter.of("w", weights)], selection="magnitude", density=1.0)
+    adapter.bind_weights("w", weights)
+    original = (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    adapter.select()
+    assert adapter.measure_rounding_loss() == 0
+    adapter.accumulate("w", dense=random.standard_normal(40, dtype=np.float32))
+    adapter.step()
+    delta = np.from_dlpack(adapter.deltas("w")).astype(np.float64)
+    moved = (bits.astype(np.uint32) << 16).view(np.float32) - original
+    expected = abs(delta - moved).sum() / abs(delta).sum()
+    assert adapter.measure_rounding_loss("w") == pytest.approx(expected, rel=1e-12)
+    assert expected > 0.1  # 1e-3 beside weights around 1, which lie 2^-7 apart
+
+
+def test_a_memory_plan_counts_what_a_selected_weight_takes(context):
+    parameters = [speft.Parameter("w", (1000, 1000), "bfloat16")]
+    plans = [
+        speft.Adapter.plan_memory(context, parameters, selection="gradient", budget=budget, tokens=1)
+        for budget in (10_000, 20_000)
+    ]
+    # Index 4, original 2, delta 4, gradient 4, two moments 8; and scratch for sums, up to 4 for each thread's part.
+    assert 22 <= (plans[1].training - plans[0].training) / 10_000 <= 60
+    assert plans[0].observation - plans[0].announced_observation == 4 * 1000 * 1000
+    assert plans[0].announced_observation >= 4 * 1000 * 1000
+    assert plans[0].selection > plans[0].training
+    with pytest.raises(speft.InvalidArgument, match="given masks"):
+        speft.Adapter.plan_memory(context, parameters, selection="mask")

@@ -41,6 +41,13 @@ def test_exceptions_are_also_pythons_own(tmp_path, context):
         ({"budget": 2**70}, "budget"),
         ({"budget": 3, "density": 0.5}, "density.*budget|budget.*density"),
         ({}, "density.*budget|budget.*density"),
+        ({"rank": 0}, "rank.*0"),
+        ({"rank": 3}, "rank 3.*24"),
+        ({"rank": 1, "budget": 3}, "density.*budget.*rank"),
+        ({"budget": 3, "model_scalars": 9}, "model_scalars.*9"),
+        ({"density": 0.5, "model_scalars": 50}, "density 0.5.*50.*24"),
+        ({"budget": 5, "scope": "per-row"}, "budget.*4.*'w'"),
+        ({"density": 0.5, "delta_type": "float16"}, "delta_type.*bfloat16.*'float16'"),
         ({"density": 0.5, "selection": "best"}, "selection.*gradient.*'best'"),
         ({"density": 0.5, "scope": "local"}, "scope.*per-tensor.*'local'"),
         ({"density": 0.5, "random": "often"}, "random.*bernoulli.*'often'"),
@@ -239,8 +246,6 @@ def test_files(make_adapter, context, tmp_path):
 
     with pytest.raises(OSError, match="missing"):
         adapter.save(tmp_path / "missing" / "a.safetensors")
-    with pytest.raises(speft.Unsupported, match="exact"):
-        adapter.save(path, format="compact")
     assert path.read_bytes() == whole
 
     for damaged in (b"", whole[:-1], whole[:20], b"not an adapter at all"):
@@ -300,9 +305,6 @@ def test_what_this_version_does_not_have_says_so(make_adapter, context, tmp_path
     x = np.zeros((3, 4), np.float32)
     for call in (
         adapter.reselect,
-        lambda: adapter.save_checkpoint(tmp_path / "c"),
-        lambda: speft.Adapter.load_checkpoint(context, tmp_path / "c"),
-        lambda: speft.Adapter.plan_memory(context, parameters, budget=3),
         lambda: speft.Basis(context, 6, 4),
         lambda: adapter.bind_basis("w", None),
         lambda: adapter.bind_weights("w", quantized),
@@ -336,7 +338,7 @@ def test_closed_things_raise(make_adapter, context):
         "indices": np.zeros(1, np.int64),
         "scores": gradient,
     }
-    argument |= {"max_norm": 1.0, "x": gradient, "dy": gradient, "out": gradient, "path": "never-written"}
+    argument |= {"max_norm": 1.0, "x": gradient, "dy": gradient, "out": gradient, "target": "never-written"}
     for name, method in inspect.getmembers(speft.Adapter, inspect.isfunction):
         if name.startswith("_") or name in ("close", "plan_memory"):
             continue

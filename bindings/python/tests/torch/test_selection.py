@@ -158,6 +158,24 @@ def test_moving_masks_are_told_to_be_unsupported(batches):
             SparseAdapter(batches.model, NAMES, **option)
 
 
+def test_budgets_by_rank_by_row_and_of_the_whole_model(batches):
+    def count(**options):
+        with SparseAdapter(batches.model, NAMES, selection="magnitude", **options) as adapter:
+            adapter.select()
+            masks = adapter.masks
+            adapter.unmerge()
+        return {name: mask.numel() for name, mask in masks.items()}, masks
+
+    assert count(rank=2, scope="per-tensor")[0] == {"0.weight": 2 * 32, "2.weight": 2 * 40}
+    counts, masks = count(density=0.2, scope="per-row")
+    assert counts == {"0.weight": 20 * 2, "2.weight": 20 * 4}
+    assert torch.equal(torch.bincount(masks["0.weight"] // 12), torch.full((20,), 2))
+    scalars = sum(weight.numel() for weight in batches.model.parameters())
+    assert sum(count(density=0.05, density_of="model")[0].values()) == int(0.05 * scalars)
+    with pytest.raises(speft.InvalidArgument, match="density_of.*'all'"):
+        SparseAdapter(batches.model, NAMES, density_of="all")
+
+
 def test_default_density_is_half_a_percent(batches):
     adapter = SparseAdapter(batches.model, NAMES, selection="magnitude")
     adapter.select()

@@ -1,0 +1,81 @@
+// A bound on the scores of one tensor, in terms of what its filter reads.
+#pragma once
+
+#include "backends/cpu/selection/score_filter.h"
+#include "core/base/scalar.h"
+#include "core/base/score.h"
+
+namespace speft::cpu {
+
+// The key of −inf, and the lowest that is selected.
+inline constexpr std::uint32_t lowest_key = 0x00800000u;
+
+// The inverse of rank_key on the keys of numbers.
+inline float score_of(std::uint32_t key) {
+    return bit_copy<float>(key >= 0x80000000u ? key - 0x80000000u : 0x80000000u + (0x80000000u - key));
+}
+
+class ScoreBound {
+public:
+    // `key` is the key of a number.
+    ScoreBound(const speft_score &score, std::uint32_t key) : score_(&score), lowest_(score_of(key)) {
+        const bool brain = score.weights_type == SPEFT_SCALAR_BFLOAT16;
+        if (score.formula == SPEFT_SCORE_ABS_GRADIENT)
+            lowest_ = bit_copy<float>(find_lowest_magnitude(std::uint32_t{0x7f800000}, key, [&](std::uint32_t bits) {
+                return bit_copy<float>(bits) / score.total_weight;
+            }));
+        if (has_magnitudes16()) {
+            infinity16_ = brain ? 0x7f80 : 0x7c00;
+            lowest16_ = find_lowest_magnitude(infinity16_, key, [&](std::uint16_t bits) {
+                return brain ? to_float(BFloat16{bits}) : to_float(Float16{bits});
+            });
+        }
+    }
+
+    // The scalars of [first, first + count) that reach the bound; `count` as ScoreFilter wants it.
+    Filtered filter(const ScoreFilter &filter, std::uint64_t first, std::uint32_t count, Offsets &offsets) const {
+        switch (score_->formula) {
+        case SPEFT_SCORE_ABS_WEIGHT:
+            return has_magnitudes16()
+                       ? filter.magnitudes16(static_cast<const std::uint16_t *>(score_->weights) + first, count,
+                                             lowest16_, infinity16_, offsets)
+                       : filter.magnitudes(static_cast<const float *>(score_->weights) + first, count, lowest_,
+                                           offsets);
+        case SPEFT_SCORE_ABS_GRADIENT: return filter.magnitudes(score_->sums + first, count, lowest_, offsets);
+        case SPEFT_SCORE_ABS_PRODUCT: {
+            const std::uint64_t width = score_->weights_type == SPEFT_SCALAR_FLOAT32 ? 4 : 2;
+            const char *const weights = static_cast<const char *>(score_->weights) + first * width;
+            return filter.products[score_->weights_type](score_->sums + first, weights, count, score_->total_weight,
+                                                         lowest_, offsets);
+        }
+        default: return filter.values(score_->sums + first, count, lowest_, offsets);
+        }
+    }
+
+private:
+    // The lowest bits in [0, infinity] that, as a scalar, score at least `key`; past infinity's when none do. As a
+    // magnitude grows its score never falls, since roundings keep order.
+    template <class Bits, class Score>
+    static Bits find_lowest_magnitude(Bits infinity, std::uint32_t key, Score score) {
+        Bits low = 0, high = static_cast<Bits>(infinity + 1);
+        while (low < high) {
+            const auto middle = static_cast<Bits>(low + (high - low) / 2);
+            if (rank_key(score(middle)) >= key)
+                high = middle;
+            else
+                low = static_cast<Bits>(middle + 1);
+        }
+        return low;
+    }
+
+    bool has_magnitudes16() const {
+        return score_->formula == SPEFT_SCORE_ABS_WEIGHT && score_->weights_type != SPEFT_SCALAR_FLOAT32;
+    }
+
+    const speft_score *score_;
+    float lowest_;
+    std::uint16_t lowest16_ = 0;
+    std::uint16_t infinity16_ = 0;
+};
+
+}  // namespace speft::cpu

@@ -1,0 +1,90 @@
+// The state of a training as plain data on the host, and back.
+#include "core/adapter/adapter.h"
+
+#include <utility>
+
+#include "core/base/status.h"
+#include "core/storage/json.h"
+
+namespace speft {
+
+namespace {
+
+constexpr std::pair<StateType, const char *> state_types[] = {
+    {StateType::float32, "F32"},
+    {StateType::uint32, "U32"},
+};
+constexpr std::uint64_t state_type_size = 4;  // of both
+
+const char *name_of(StateType type) { return state_types[static_cast<std::size_t>(type)].second; }
+
+StateType state_type_of(const std::string &name) {
+    return name == name_of(StateType::uint32) ? StateType::uint32 : StateType::float32;
+}
+
+StateRecord record_state(Device &device, const OptimizerState &state, std::uint64_t trained) {
+    StateRecord record{state.name, name_of(state.type), std::vector<std::byte>(trained * state_type_size)};
+    device.copy_to_host(record.bytes.data(), state.values, record.bytes.size());
+    return record;
+}
+
+Received received_by(const Gradients &gradients, std::size_t parameter) {
+    if (gradients.present(parameter)) return Received::pending;
+    return gradients.ever(parameter) ? Received::cleared : Received::nothing;
+}
+
+}  // namespace
+
+AdapterRecord Adapter::checkpoint() const {
+    AdapterRecord record = this->record();
+    const Training &state = training();
+    TrainingRecord &training = record.training.emplace();
+    training.observations = observations_;
+    training.originals_known = state.originals_known;
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        ParameterTraining &trained = training.parameters.emplace_back();
+        if (state.originals_known) {
+            trained.originals.resize(state.originals.bytes(index));
+            device().copy_to_host(trained.originals.data(), state.originals.data(index), trained.originals.size());
+        }
+        trained.received = received_by(state.gradients, index);
+        if (trained.received == Received::pending) {
+            trained.gradient.resize(static_cast<std::size_t>(state.masks.slots[index].count));
+            device().copy_to_host(trained.gradient.data(), state.gradients.values(state.masks, index),
+                                  trained.gradient.size() * sizeof(float));
+        }
+        trained.updates = state.optimizer->updates()[index];
+    }
+    for (const OptimizerState &values : state.optimizer->state())
+        training.state.push_back(record_state(device(), values, state.masks.trained));
+    return record;
+}
+
+void Adapter::restore(Training &training, const TrainingRecord &record) {
+    observations_ = record.observations;
+    std::vector<std::uint32_t> updates;
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        const ParameterTraining &trained = record.parameters[index];
+        if (record.originals_known)
+            device().copy_to_device(training.originals.data(index), trained.originals.data(),
+                                    trained.originals.size());
+        if (trained.received != Received::nothing)
+            training.gradients.restore(device(), training.masks, index,
+                                       trained.received == Received::pending ? trained.gradient.data() : nullptr);
+        updates.push_back(trained.updates);
+    }
+    training.originals_known = record.originals_known;
+    if (record.originals_known) training.base_hashes.clear();
+
+    training.optimizer->set_updates(std::move(updates));
+    for (const StateRecord &values : record.state) {
+        void *const target = training.optimizer->allocate_state(device(), training.masks, values.name.c_str(),
+                                                                state_type_of(values.type));
+        if (!target)
+            throw Failure(SPEFT_CORRUPT,
+                          "the checkpoint has the state " + quote(values.name) + ", which its optimizer does not");
+        device().copy_to_device(target, values.bytes.data(), values.bytes.size());
+    }
+}
+
+}  // namespace speft

@@ -1,0 +1,76 @@
+#include "core/adapter/memory_plan.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/selection/budget.h"
+
+namespace speft {
+namespace {
+
+// The scratch of a gradient from activations in the weight's own type. `indices`: at a mask of this pointer, never
+// looked through, or everywhere with NULL.
+std::uint64_t product_scratch(const Device &device, const Parameter &parameter, std::uint64_t tokens,
+                              const std::uint32_t *indices, std::uint64_t count) {
+    if (parameter.shape.size() != 2 || parameter.size == 0 || count == 0) return 0;
+    speft_add_product product{};
+    product.indices = indices;
+    product.count = count;
+    product.tokens = tokens == 0 ? std::numeric_limits<std::uint32_t>::max() : tokens;
+    product.out = static_cast<std::uint64_t>(parameter.shape[0]);
+    product.in = static_cast<std::uint64_t>(parameter.shape[1]);
+    product.x_type = product.dy_type = static_cast<std::int32_t>(parameter.type);
+    product.layout = SPEFT_LAYOUT_OUT_IN;
+    return device.scratch_bytes(product);
+}
+
+// Bytes a trained scalar takes: its index where there is a mask, its original bits, delta, gradient and the optimizer's
+// state.
+std::uint64_t trained_bytes(const Parameter &parameter, ScalarType delta_type, const Optimizer &optimizer) {
+    const bool sparse = parameter.role == Role::sparse;
+    return (sparse ? sizeof(std::uint32_t) : 0) + size_of(parameter.type) +
+           size_of(sparse ? delta_type : ScalarType::float32) + sizeof(float) + optimizer.state_bytes();
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std::vector<Parameter> &parameters,
+                       std::uint64_t tokens) {
+    check_adapter(options, parameters);
+    const std::uint64_t selected = count_selected(options.selection, parameters);
+    const std::unique_ptr<Optimizer> optimizer = make_optimizer(options.optimizer, parameters.size());
+    static const std::uint32_t some_mask = 0;
+
+    const std::uint64_t sparse = total_size(find_targets(parameters));
+    std::uint64_t accumulators = 0, observing = 0, accumulating = 0, kept = 0, training = 0;
+    if (needs_gradients(options.selection.method) || options.selection.method == SPEFT_SELECT_GIVEN_SCORES)
+        accumulators = sparse * sizeof(float);
+    // A parameter's share of the selected scalars is not known yet, but in proportion; only types hang on it.
+    for (const Parameter &parameter : parameters) {
+        const bool masked = parameter.role == Role::sparse;
+        const std::uint64_t count =
+            !masked ? parameter.size
+            : sparse == 0
+                ? 0
+                : static_cast<std::uint64_t>(static_cast<double>(selected) * static_cast<double>(parameter.size) /
+                                             static_cast<double>(sparse));
+        const std::uint64_t bytes = trained_bytes(parameter, options.delta_type, *optimizer);
+        training += count * bytes;
+        kept += count * (bytes - sizeof(float) - optimizer->state_bytes());
+        if (!masked) continue;
+        if (needs_gradients(options.selection.method))
+            observing = std::max(observing, product_scratch(device, parameter, tokens, nullptr, parameter.size));
+        accumulating = std::max(accumulating, product_scratch(device, parameter, tokens, &some_mask, count));
+    }
+
+    MemoryPlan plan;
+    const bool observes = needs_gradients(options.selection.method);
+    plan.observation = (observes ? 2 : 1) * accumulators + observing;
+    plan.announced_observation = accumulators + observing;
+    plan.selection = accumulators + kept +
+                     std::max(observing, selection_scratch(device, options.selection, parameters));
+    plan.training = training + accumulating + optimizer->table_bytes();
+    return plan;
+}
+
+}  // namespace speft

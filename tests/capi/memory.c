@@ -1,0 +1,197 @@
+/* The plan of an adapter's memory against what its life then takes from the host's allocator. */
+#include "host.h"
+#include "numbers.h"
+
+enum { ROWS = 300, COLUMNS = 500, HEAD = 700, SCALARS = ROWS * COLUMNS, TOKENS = 600 };
+
+/* How many bytes are lent now, and how many were at most since the last look. */
+struct meter {
+    int64_t now, most;
+};
+
+static void *metered_allocate(void *user, uint64_t bytes, uint64_t alignment, void *stream) {
+    struct meter *meter = user;
+    (void)stream;
+    meter->now += (int64_t)bytes;
+    if (meter->now > meter->most) meter->most = meter->now;
+    return aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+static void metered_deallocate(void *user, void *memory, uint64_t bytes, void *stream) {
+    (void)stream;
+    ((struct meter *)user)->now -= (int64_t)bytes;
+    free(memory);
+}
+
+static int64_t read_most(struct meter *meter) {
+    const int64_t most = meter->most;
+    meter->most = meter->now;
+    return most;
+}
+
+static void check_planned(uint64_t planned, int64_t measured, const char *what, int line) {
+    if (fabs((double)planned - (double)measured) <= 0.05 * (double)measured) return;
+    fprintf(stderr, "%s:%d: %s: planned %" PRIu64 " bytes, measured %" PRId64 "\n", __FILE__, line, what, planned,
+            measured);
+    atomic_fetch_add(&check_failures, 1);
+}
+
+#define CHECK_PLANNED(planned, measured) check_planned(planned, measured, #planned, __LINE__)
+
+struct life {
+    int32_t method, scope, optimizer, age, delta_type;
+    speft_dtype type;
+    double density;
+    int announced;
+};
+
+static float values[SCALARS], x[TOKENS * COLUMNS], dy[TOKENS * ROWS], head[HEAD];
+static uint16_t narrow_values[SCALARS], narrow_x[TOKENS * COLUMNS], narrow_dy[TOKENS * ROWS];
+
+static void narrow_all(const float *source, uint16_t *target, int64_t count) {
+    for (int64_t i = 0; i < count; ++i)
+        target[i] = encode_narrow(round_narrow(source[i], narrow_bfloat16), narrow_bfloat16);
+}
+
+static speft_gradient give_activations(const struct life *life) {
+    const int narrow = life->type.bits == 16;
+    static speft_tensor x_view, dy_view;
+    static const int64_t x_shape[2] = {TOKENS, COLUMNS}, dy_shape[2] = {TOKENS, ROWS};
+    x_view = view(narrow ? (void *)narrow_x : (void *)x, life->type, 2, x_shape);
+    dy_view = view(narrow ? (void *)narrow_dy : (void *)dy, life->type, 2, dy_shape);
+    return activations_gradient(&x_view, &dy_view, SPEFT_LAYOUT_OUT_IN);
+}
+
+static void live(const struct life life) {
+    struct meter meter = {0, 0};
+    const speft_allocator allocator = {sizeof allocator, &meter, metered_allocate, metered_deallocate, NULL};
+    speft_context_options context_options;
+    speft_context_options_init(&context_options, sizeof context_options);
+    context_options.backend = "cpu";
+    context_options.threads = 2;
+    context_options.allocator = &allocator;
+    speft_context *context = NULL;
+    CHECK_OK(speft_create_context(&context_options, &context, &error));
+
+    const speft_selection_options selection = choose(life.method, life.scope, life.density, 0);
+    speft_optimizer_options optimizer;
+    speft_optimizer_options_init(&optimizer, sizeof optimizer);
+    optimizer.kind = life.optimizer;
+    optimizer.age = life.age;
+    speft_adapter_options options;
+    speft_adapter_options_init(&options, sizeof options);
+    options.selection = &selection;
+    options.optimizer = &optimizer;
+    options.delta_type = life.delta_type;
+    speft_parameter parameters[2] = {DECLARE_MATRIX("w", ROWS, COLUMNS), DECLARE_VECTOR("head", HEAD)};
+    parameters[0].dtype = life.type;
+    parameters[1].role = SPEFT_ROLE_DENSE;
+    const speft_parameter *const all[] = {&parameters[0], &parameters[1]};
+
+    speft_memory_plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.struct_size = sizeof plan;
+    plan.tokens = TOKENS;
+    CHECK_OK(speft_plan_memory(context, &options, all, 2, &plan, &error));
+    CHECK_EQUAL(meter.most, 0);
+
+    speft_adapter *adapter = NULL;
+    CHECK_OK(speft_create_adapter(context, &options, all, 2, &adapter, &error));
+    bind(adapter, 0, MATRIX(life.type.bits == 16 ? (void *)narrow_values : (void *)values, life.type, ROWS, COLUMNS));
+    bind(adapter, 1, VECTOR(head, float32, HEAD));
+    speft_gradient gradient = give_activations(&life);
+    for (int batch = 0; batch < 2; ++batch) {
+        if (life.announced) CHECK_OK(speft_begin_observation(adapter, 1, &error));
+        CHECK_OK(speft_observe(adapter, 0, &gradient, &error));
+        CHECK_OK(speft_finish_observation(adapter, life.announced ? 0 : 1, &error));
+    }
+    const int64_t observing = read_most(&meter);
+    if (observing > 0) CHECK_PLANNED(life.announced ? plan.announced_observation : plan.observation, observing);
+
+    CHECK_OK(speft_select(adapter, NULL, &error));
+    const int64_t selecting = read_most(&meter);
+    if (life.announced) CHECK_PLANNED(plan.selection, selecting);
+
+    speft_hyperparameters hyperparameters;
+    speft_hyperparameters_init(&hyperparameters, sizeof hyperparameters);
+    hyperparameters.momentum = life.optimizer == SPEFT_OPTIMIZER_SGD ? 0.9 : 0;
+    const speft_hyperparameters *const groups[] = {&hyperparameters};
+    speft_step_options step;
+    speft_step_options_init(&step, sizeof step);
+    step.groups = groups;
+    step.group_count = 1;
+    for (int i = 0; i < 2; ++i) {
+        CHECK_OK(speft_accumulate(adapter, 0, &gradient, &error));
+        accumulate_dense(adapter, 1, VECTOR(head, float32, HEAD));
+        CHECK_OK(speft_step(adapter, &step, &error));
+    }
+    CHECK_PLANNED(plan.training, read_most(&meter));
+    CHECK(meter.now <= (int64_t)plan.training);
+    speft_destroy_adapter(adapter);
+    speft_destroy_context(context);
+    CHECK_EQUAL(meter.now, 0);
+}
+
+static void test_a_plan_is_what_a_life_takes(void) {
+    fill(values, SCALARS, 1);
+    fill(x, TOKENS * COLUMNS, 2);
+    fill(dy, TOKENS * ROWS, 3);
+    fill(head, HEAD, 4);
+    narrow_all(values, narrow_values, SCALARS);
+    narrow_all(x, narrow_x, TOKENS * COLUMNS);
+    narrow_all(dy, narrow_dy, TOKENS * ROWS);
+    const struct life usual = {SPEFT_SELECT_SNIP,    SPEFT_SCOPE_GLOBAL,  SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_COMMON,
+                               SPEFT_DELTA_FLOAT32, {SPEFT_CODE_FLOAT, 32, 1}, 0.05,              1};
+    live(usual);
+    struct life other = usual;
+    other.announced = 0;
+    live(other);
+    other = usual;
+    other.type = bfloat16;
+    other.delta_type = SPEFT_DELTA_BFLOAT16;
+    other.age = SPEFT_AGE_PER_WEIGHT;
+    live(other);
+    other = usual;
+    other.method = SPEFT_SELECT_MAGNITUDE;
+    other.scope = SPEFT_SCOPE_PER_ROW;
+    other.density = 0.2;
+    live(other);
+    other = usual;
+    other.method = SPEFT_SELECT_RANDOM;
+    other.optimizer = SPEFT_OPTIMIZER_SGD;
+    other.density = 0.3;
+    live(other);
+    other.scope = SPEFT_SCOPE_PER_TENSOR;
+    live(other);
+}
+
+static void test_what_cannot_be_planned(void) {
+    speft_context *context = create_context();
+    speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
+    speft_adapter_options options;
+    speft_adapter_options_init(&options, sizeof options);
+    options.selection = &selection;
+    const speft_parameter parameter = DECLARE_VECTOR("w", 4);
+    const speft_parameter *const all[] = {&parameter};
+    speft_memory_plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.struct_size = sizeof plan;
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_plan_memory(NULL, &options, all, 1, &plan, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "parameters", speft_plan_memory(context, &options, NULL, 1, &plan, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "plan", speft_plan_memory(context, &options, all, 1, NULL, &error));
+    plan.tokens = -1;
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "tokens", speft_plan_memory(context, &options, all, 1, &plan, &error));
+    plan.tokens = 0;
+    selection.density = 2;
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "density", speft_plan_memory(context, &options, all, 1, &plan, &error));
+    selection = choose(SPEFT_SELECT_GIVEN_MASK, SPEFT_SCOPE_GLOBAL, 0, 0);
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "given masks", speft_plan_memory(context, &options, all, 1, &plan, &error));
+    CHECK_EQUAL((int64_t)plan.training, 0);
+    speft_destroy_context(context);
+}
+
+int main(void) {
+    RUN(test_a_plan_is_what_a_life_takes);
+    RUN(test_what_cannot_be_planned);
+    return check_result();
+}

@@ -1,0 +1,58 @@
+// What only a forged checkpoint has: a state that its optimizer knows nothing of.
+#include <memory>
+#include <string>
+
+#include <boost/test/unit_test.hpp>
+
+#include "core/adapter/adapter.h"
+#include "tests/unit/adapter_samples.h"
+
+namespace speft::testing {
+
+namespace {
+
+std::shared_ptr<Context> make_context() {
+    ContextOptions options;
+    options.backend = "cpu";
+    options.backend_path = SPEFT_TEST_BACKEND_FOLDER;
+    return std::make_shared<Context>(options);
+}
+
+AdapterRecord make_checkpoint() {
+    Draws draws(1);
+    AdapterRecord record = make_record(1);
+    record.age = SPEFT_AGE_PER_WEIGHT;
+    add_training(draws, record);
+    return record;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(checkpoint)
+
+BOOST_AUTO_TEST_CASE(an_adapter_keeps_all_that_a_record_has) {
+    const AdapterRecord record = make_checkpoint();
+    AdapterRecord again = Adapter(make_context(), record).checkpoint();
+    std::ranges::sort(again.training->state, {}, &StateRecord::name);
+    AdapterRecord expected = record;
+    // The hash is computed anew from the originals, which the sample has drawn apart from it.
+    for (std::size_t i = 0; i < expected.parameters.size(); ++i)
+        expected.parameters[i].base_hash = again.parameters[i].base_hash;
+    BOOST_CHECK(same(again, expected));
+}
+
+BOOST_AUTO_TEST_CASE(a_state_that_the_optimizer_does_not_have_is_refused) {
+    const std::shared_ptr<Context> context = make_context();
+    const auto refused = [&](const std::string &words, const auto &spoil) {
+        AdapterRecord record = make_checkpoint();
+        spoil(record);
+        expect_failure(SPEFT_CORRUPT, words, [&] { Adapter(context, record); });
+    };
+    refused("\"velocity\"", [](AdapterRecord &record) { record.training->state[1].name = "velocity"; });
+    refused("\"moment1\"", [](AdapterRecord &record) { record.training->state[1].type = "U32"; });
+    refused("\"ages\"", [](AdapterRecord &record) { record.age = SPEFT_AGE_COMMON; });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace speft::testing
