@@ -8,6 +8,7 @@
 %{
 #include "bindings/python/native/dlpack.h"
 #include "bindings/python/native/objects.h"
+#include "bindings/python/native/openmp.h"
 %}
 
 /* A callback may have left an exception. */
@@ -161,10 +162,12 @@ int32_t report_progress(void *user, int64_t done, int64_t total);
 int32_t write_bytes(void *user, const void *bytes, uint64_t count);
 void write_log(void *user, int32_t level, const char *message);
 void drop_reference(void *object);
+void run_on_openmp(void *user, int64_t count, void (*body)(void *argument, int64_t index), void *argument);
 %nocallback;
 
 %nothread;
 
+int has_openmp(void);
 void tie(PyObject *capsule, PyObject *needed);
 void keep_reference(PyObject *object);
 

@@ -32,7 +32,7 @@ if _capi.speft_abi_version() != _capi.SPEFT_ABI_VERSION:
 
 from ._adapter import Adapter
 from ._basis import Basis
-from ._context import Backend, Context, backends, operations
+from ._context import Backend, Context, backends, has_openmp, operations
 from ._errors import (
     Busy,
     Cancelled,
@@ -83,6 +83,7 @@ __all__ = [
     "__version__",
     "backends",
     "bfloat16",
+    "has_openmp",
     "operations",
 ]
 

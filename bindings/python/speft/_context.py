@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from . import _capi
 from ._call import call, code_of, integer, make
-from ._errors import InvalidState
+from ._errors import InvalidState, Unavailable
 from ._options import LOG_LEVELS, name_of
 from ._tensor import TensorLike, borrow
 from ._weights import Quantized
@@ -49,6 +50,11 @@ def operations() -> list[str]:
     return names
 
 
+def has_openmp() -> bool:
+    """Whether an OpenMP runtime is loaded for all of this process, as PyTorch loads its own."""
+    return bool(_capi.has_openmp())
+
+
 class Context:
     """One device, one stream, its threads. Adapters live in one, and keep it alive.
 
@@ -64,9 +70,13 @@ class Context:
             ``"warning"``.
         log_level: the least level that `log` gets.
         backend_path: a folder to look for backends in first.
+        openmp: whether CPU work runs on the OpenMP threads of this process, PyTorch's say, instead of threads
+            of the library's own: at most `threads` of them, and at most as many as OpenMP's own setting,
+            ``torch.set_num_threads``, allows at the time.
 
     Raises:
-        Unavailable: no such backend can run here; the message has every attempt and its reason.
+        Unavailable: no such backend can run here; the message has every attempt and its reason. Or `openmp`,
+            and no OpenMP runtime is loaded for all of the process, as PyTorch loads it.
     """
 
     def __init__(
@@ -79,6 +89,7 @@ class Context:
         log: Callable[[str, str], object] | None = None,
         log_level: str = "info",
         backend_path: str | None = None,
+        openmp: bool = False,
     ):
         logger = None if log is None else _make_logger(log, log_level)
         options = make(
@@ -88,6 +99,7 @@ class Context:
             device=integer("device", device),
             stream=stream,
             logger=logger,
+            parallel_for=_openmp_loop(threads) if openmp else None,
             backend_path=backend_path,
         )
         self._owned: Any = call(_capi.speft_create_context, options)
@@ -155,6 +167,16 @@ class Context:
     def _implementation_name(self, operation: str, index: int) -> str | None:
         name: str | None = call(_capi.speft_get_implementation_name, self.handle, operation, index)
         return name
+
+
+def _openmp_loop(threads: int) -> Any:
+    if not has_openmp():
+        raise Unavailable("openmp needs an OpenMP runtime that is loaded for all of the process; there is none")
+    return make(
+        _capi.speft_parallel_for,
+        threads=threads or len(os.sched_getaffinity(0)),
+        run=_capi.run_on_openmp,
+    )
 
 
 def _make_logger(log: Callable[[str, str], object], level: str) -> Any:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .._adapter import Adapter, Progress
-from .._context import Context
+from .._context import Context, has_openmp
 from .._errors import InvalidArgument, InvalidState, Unsupported
 from .._options import SELECTIONS, AdapterState, Hyperparameters, Parameter
 from ._capture import capture_layers, hook_gradient
@@ -653,7 +653,9 @@ def _make_context(device: torch.device, backend: str, threads: int) -> Context:
     if device.type not in _BACKENDS:
         raise InvalidArgument(f"the model must be on one of {', '.join(_BACKENDS)}; it is on {device}")
     name = _BACKENDS[device.type] if backend == "auto" else backend
-    return Context(name, threads=threads, device=device.index or 0)
+    # PyTorch's workers spin between its loops: threads of another pool would wait for a core.
+    openmp = name == "cpu" and threads == 0 and has_openmp()
+    return Context(name, threads=threads, device=device.index or 0, openmp=openmp)
 
 
 def _describe(native: Adapter) -> str:
