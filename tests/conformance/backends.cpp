@@ -134,8 +134,8 @@ Device::~Device() { table_.destroy_device(device_); }
 
 namespace {
 
-// What an operation asks for and not a byte more; aligned as promised, and no more than that. It starts as NaNs, and as
-// indices and counts far outside of everything.
+// What an operation asks for and not a byte more, between guards. It starts as NaNs, and as indices and counts far
+// outside of everything.
 class Scratch {
 public:
     Scratch(Device &device, const Subject &subject, const void *arguments)

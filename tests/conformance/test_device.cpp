@@ -171,8 +171,8 @@ BOOST_DATA_TEST_CASE(asks_sizes_and_types_alone, data::make(tables()), named) {
         ask(SPEFT_OPERATION_ADD_VALUES, speft_add_values{elements, elements, elements, k, type, 1});
         for (const std::uint32_t *indices : {static_cast<const std::uint32_t *>(elements), {}})
             ask(SPEFT_OPERATION_ADD_PRODUCT,
-                speft_add_product{elements, elements, elements, indices, indices ? k : count, 512, columns, rows, type,
-                                  type, SPEFT_LAYOUT_OUT_IN, 1});
+                speft_add_product{elements, elements, elements, indices, indices ? k : count, 512, columns, rows,
+                                  type, type, SPEFT_LAYOUT_OUT_IN, 1});
         const speft_score score = {elements, elements, count, type, SPEFT_SCORE_ABS_PRODUCT, 1};
         ask(SPEFT_OPERATION_SELECT_TOP,
             speft_select_top{&score, 1, k, elements, &on_host[0], &on_host[1], nullptr});

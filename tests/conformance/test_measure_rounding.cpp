@@ -26,8 +26,8 @@ std::optional<Answer> run(const Subject &subject, const Settings &settings, cons
     return answer;
 }
 
-// Values are multiples of 2^-30 below 2, and so are what rounding makes of them: float64 holds each difference and each
-// sum of fewer than 2^20 exactly, whatever the order.
+// Values are multiples of 2^-30 below 2, and so is what rounding makes of them: float64 holds each difference, and
+// each sum of fewer than 2^20, exactly and in any order.
 Answer measure(const std::vector<HostSegment> &host) {
     Answer answer;
     for (const HostSegment &segment : host) {

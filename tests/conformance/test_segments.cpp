@@ -137,7 +137,8 @@ BOOST_DATA_TEST_CASE(compare_takes_any_nan_for_any_other, data::make(subjects(SP
 
 BOOST_DATA_TEST_CASE(compare_does_not_depend_on_settings,
                      data::make(subjects(SPEFT_OPERATION_COMPARE)) * data::make(other_settings), subject, settings) {
-    std::vector<HostSegment> host = make_segments(70001, SPEFT_SCALAR_FLOAT32, Values::special, true, Deltas::float32);
+    const std::vector<HostSegment> host =
+        make_segments(70001, SPEFT_SCALAR_FLOAT32, Values::special, true, Deltas::float32);
     const auto expected = run_compare(subject, one_thread, host);
     if (!expected) return;
     BOOST_TEST((*expected)[1] > 0u);  // unmerged

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
 #include <optional>
@@ -177,8 +178,8 @@ BOOST_DATA_TEST_CASE(starts_as_gradient_descent, data::make(subjects(SPEFT_OPERA
     if (plain) check_same((*after)[0].segment.deltas, (*plain)[0].segment.deltas);
 }
 
-// Deltas of 1 that ought to move by a 64th of the way to the next bfloat16: the share that moves there is a 64th, over
-// the weights of one step and over the steps of one weight.
+// Deltas of 1 that ought to move by a 64th of the way to the next bfloat16: the share that moves there is a 64th, of
+// the weights of one step and of the steps of one weight.
 BOOST_DATA_TEST_CASE(rounds_bfloat16_deltas_without_bias, data::make(subjects(SPEFT_OPERATION_STEP_SGD)), subject) {
     constexpr std::uint64_t count = 1000, keys = 1000;
     constexpr double share = 1.0 / 64, next = 1 + 0x1p-7;

@@ -31,8 +31,8 @@ public:
     float delta(std::uint64_t j) const { return to_float(deltas_[j]); }
     void set_delta(std::uint64_t j, float value) const { deltas_[j] = round_delta(value, rounding_key_, j, Delta{}); }
 
-    // Each weight of a mask is likely a cache miss of its own. The second level has more of them under way than the few
-    // miss buffers of the first: measured on Zen 4, a third less time, and no gain from fetching into the first.
+    // Each weight of a mask is likely a cache miss of its own. The second level has more of them under way than the
+    // few miss buffers of the first: measured on Zen 4, a third less time, and no gain from fetching into the first.
     void prefetch_weight(std::uint64_t j) const {
         if (indices_) __builtin_prefetch(weights_ + indices_[j], 0, 2);
     }

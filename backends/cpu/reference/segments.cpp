@@ -1,9 +1,9 @@
 // The operations on segments that move no delta: capture, compare, merge, unmerge, measure_rounding.
-#include "backends/cpu/reference/segment.h"
-
+#include <algorithm>
 #include <cmath>
 
 #include "backends/cpu/operations.h"
+#include "backends/cpu/reference/segment.h"
 
 namespace speft::cpu {
 namespace {

@@ -1,6 +1,7 @@
-// The k largest scores of each row: a row's keys with their columns, partitioned around the k-th largest. Scratch: one
-// row for each thread that works.
+// The k largest scores of each row: a row's keys with their columns, partitioned around the k-th largest. Scratch:
+// one row for each thread that works.
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "backends/cpu/operations.h"
@@ -13,13 +14,14 @@ namespace {
 
 // The larger entry first: by its key, then by the smaller column.
 using Entry = std::uint64_t;
+constexpr std::uint32_t last_column = std::numeric_limits<std::uint32_t>::max();
 
 Entry make_entry(std::uint32_t key, std::uint64_t column) {
-    return std::uint64_t{key} << 32 | (std::numeric_limits<std::uint32_t>::max() - static_cast<std::uint32_t>(column));
+    return std::uint64_t{key} << 32 | (last_column - static_cast<std::uint32_t>(column));
 }
 
 std::uint32_t column_of(Entry entry) {
-    return std::numeric_limits<std::uint32_t>::max() - static_cast<std::uint32_t>(entry);
+    return last_column - static_cast<std::uint32_t>(entry);
 }
 
 // Writes the k indices of a row and returns how many of its scores are not NaN.
