@@ -3,14 +3,17 @@
 #   make demo                                  set-up, then the main job
 #   make demo ALL=1                            … with every method
 #   make demo DATA=file.tsv MODEL=directory OUT=directory    … on your own data and model (each is optional)
+#   make demo-c                                set-up, then the same task in C, against an installed libspeft
 #   make test                                  set-up, then all tests
 #   make check                                 the quick ones, after a change
+#   make bench                                 every operation against this machine's limits and against PyTorch
+#   make wheel                                 the Python package as a wheel, audited and tested, in out/wheel/
 #   make setup                                 what is missing on this machine: Debian packages, .venv, data, the build
 
 # Read by the shell, so that any path is taken as it is.
 export ALL DATA MODEL OUT
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo demo-c test check bench wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -22,11 +25,20 @@ demo: setup
 	@.venv/bin/python examples/python/sentiment/main.py $${ALL:+--all} \
 		$${DATA:+--data "$$DATA"} $${MODEL:+--model "$$MODEL"} $${OUT:+--out "$$OUT"}
 
+demo-c: setup
+	@tools/demo-c.sh
+
 test: setup
 	@tools/test.sh
 
 check: setup
 	@tools/test.sh --quick
+
+bench: setup
+	@.venv/bin/python -m benchmarks $${OUT:+--out "$$OUT"}
+
+wheel: setup
+	@tools/wheel.sh
 
 clean:
 	rm -rf build .venv .cache out

@@ -1,4 +1,4 @@
-"""The README's marked Python examples run as they stand, each in a fresh interpreter and an empty folder."""
+"""The README's marked examples run as they stand, Python in a fresh interpreter, C on an installed libspeft."""
 
 from __future__ import annotations
 
@@ -11,17 +11,40 @@ import pytest
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 MARKED = re.compile(
-    r"^<!-- test: (?P<name>[\w-]+) -->\n```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^<!-- test: (?P<name>[\w-]+) -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-EXAMPLES = {match["name"]: match["code"] for match in MARKED.finditer(README.read_text(encoding="utf-8"))}
+TEXT = README.read_text(encoding="utf-8")
 
 
-def test_the_first_example_is_there_and_short() -> None:
-    assert len(EXAMPLES["python-example"].splitlines()) <= 16
+def find_examples(language: str) -> dict[str, str]:
+    return {match["name"]: match["code"] for match in MARKED.finditer(TEXT) if match["language"] == language}
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_example_runs(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", EXAMPLES[name]]
+PYTHON_EXAMPLES = find_examples("python")
+C_EXAMPLE = find_examples("c")["c-example"]
+
+
+def test_the_first_examples_are_there_and_short() -> None:
+    assert len(PYTHON_EXAMPLES["python-example"].splitlines()) <= 16
+    assert len(C_EXAMPLE.splitlines()) <= 25
+
+
+@pytest.mark.parametrize("name", PYTHON_EXAMPLES)
+def test_python_example_runs(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", PYTHON_EXAMPLES[name]]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_c_example_prints_what_the_readme_says(prefix: Path, tmp_path: Path) -> None:
+    source = tmp_path / "example.c"
+    source.write_text(C_EXAMPLE, encoding="utf-8")
+    library = prefix / "lib"
+    strict = ["-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+    where = [f"-I{prefix / 'include'}", f"-L{library}", f"-Wl,-rpath,{library}"]
+    command = ["cc", *strict, *where, source, "-lspeft", "-o", tmp_path / "example"]
+    compilation = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert compilation.returncode == 0, compilation.stderr
+    run = subprocess.run([tmp_path / "example"], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.split()) == (0, ["0.50", "-0.25"])
+    assert "It prints `0.50 -0.25`." in TEXT
