@@ -22,17 +22,8 @@ sanitized_tree() {
     cmake --build "build/$name" >>build/logs/$name.log 2>&1 || { grep -E 'error|FAILED' -A5 build/logs/$name.log | head -40; return 1; }
 }
 
-# A machine with NumPy but without PyTorch: the wheel is installed into an environment of its own.
-clean_environment() {
-    [ -x build/clean/bin/pip ] || python3 -m venv --clear build/clean
-    build/clean/bin/pip install -q --disable-pip-version-check -r tools/requirements-clean.txt
-    build/clean/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
-}
-
 python_tests() {
-    local python=$1 name=$2
-    shift 2
-    "$python" -m pytest -q -p no:cacheprovider --junitxml "$results/$name.xml" "$@"
+    .venv/bin/python -m pytest -q -p no:cacheprovider --junitxml $results/torch.xml bindings/python/tests tests/documentation
 }
 
 # The main job on a few rows: the whole way, in a minute.
@@ -47,9 +38,8 @@ if [ -z "$quick" ]; then
     stage 'address and undefined-behaviour sanitizers' native_tests build/asan asan
     stage 'thread sanitizer: build' sanitized_tree tsan
     stage 'thread sanitizer' native_tests build/tsan tsan
-    stage 'clean environment' clean_environment
-    stage 'Python tests with NumPy alone' python_tests build/clean/bin/python numpy bindings/python/tests/numpy
+    tools/wheel.sh
 fi
-stage 'Python tests with PyTorch' python_tests .venv/bin/python torch bindings/python/tests tests/documentation
+stage 'Python tests with PyTorch' python_tests
 stage 'short demo' short_demo
 .venv/bin/python tools/summary.py $results

@@ -66,9 +66,13 @@ constexpr speft_backend_implementation of_scale[] = {reference<speft_scale, scal
 constexpr speft_backend_implementation of_step_adamw[] = {reference<speft_step_adamw, step_adamw>};
 constexpr speft_backend_implementation of_step_sgd[] = {reference<speft_step_sgd, step_sgd>};
 constexpr speft_backend_implementation of_capture[] = {reference<speft_capture, capture>};
-constexpr speft_backend_implementation of_compare[] = {reference<speft_compare, compare>};
-constexpr speft_backend_implementation of_merge[] = {reference<speft_merge_segments, merge>};
-constexpr speft_backend_implementation of_unmerge[] = {reference<speft_unmerge_segments, unmerge>};
+constexpr speft_backend_implementation of_merge[] = {
+    {"reference", accept, scratch<speft_merge_segments, merge_scratch>, run_with_scratch<speft_merge_segments, merge>},
+};
+constexpr speft_backend_implementation of_unmerge[] = {
+    {"reference", accept, scratch<speft_unmerge_segments, unmerge_scratch>,
+     run_with_scratch<speft_unmerge_segments, unmerge>},
+};
 constexpr speft_backend_implementation of_measure_rounding[] = {
     reference<speft_measure_rounding, measure_rounding>};
 
@@ -199,7 +203,6 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_SCALE: return give(of_scale, count);
     case SPEFT_OPERATION_STEP_ADAMW: return give(of_step_adamw, count);
     case SPEFT_OPERATION_CAPTURE: return give(of_capture, count);
-    case SPEFT_OPERATION_COMPARE: return give(of_compare, count);
     case SPEFT_OPERATION_MERGE: return give(of_merge, count);
     case SPEFT_OPERATION_UNMERGE: return give(of_unmerge, count);
     case SPEFT_OPERATION_SELECT_ROWS: return give(of_select_rows, count);

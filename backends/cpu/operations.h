@@ -19,9 +19,10 @@ void scale(const speft_backend_device &device, const speft_scale &arguments);
 void step_adamw(const speft_backend_device &device, const speft_step_adamw &arguments);
 void step_sgd(const speft_backend_device &device, const speft_step_sgd &arguments);
 void capture(const speft_backend_device &device, const speft_capture &arguments);
-void compare(const speft_backend_device &device, const speft_compare &arguments);
-void merge(const speft_backend_device &device, const speft_merge_segments &arguments);
-void unmerge(const speft_backend_device &device, const speft_unmerge_segments &arguments);
+void merge(const speft_backend_device &device, const speft_merge_segments &arguments, void *scratch);
+std::uint64_t merge_scratch(const speft_backend_device &device, const speft_merge_segments &arguments);
+void unmerge(const speft_backend_device &device, const speft_unmerge_segments &arguments, void *scratch);
+std::uint64_t unmerge_scratch(const speft_backend_device &device, const speft_unmerge_segments &arguments);
 void measure_rounding(const speft_backend_device &device, const speft_measure_rounding &arguments);
 
 // product/

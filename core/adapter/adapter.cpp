@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numeric>
 #include <set>
-#include <utility>
 
 #include "core/base/hash.h"
 #include "core/base/random.h"
@@ -293,7 +292,8 @@ void Adapter::start_dense(Training &training) const {
         device().run(values);
         dense.push_back(segment);
     }
-    device().run(speft_merge_segments{dense.data(), dense.size()});
+    std::vector<std::uint64_t> differing(dense.size());  // none: their originals have just been captured
+    device().run(speft_merge_segments{dense.data(), dense.size(), differing.data()});
 }
 
 // ---- training ----
@@ -301,8 +301,8 @@ void Adapter::start_dense(Training &training) const {
 void Adapter::accumulate(std::size_t parameter, const Gradient &gradient) {
     Training &state = training();
     const Parameter &declared = parameters_[parameter];
-    if (declared.role == Role::dense && gradient.kind != SPEFT_GRADIENT_DENSE)
-        refuse("gradient of '" + declared.name + "': a dense parameter takes SPEFT_GRADIENT_DENSE only");
+    if (declared.role == Role::dense && gradient.kind == SPEFT_GRADIENT_VALUES)
+        refuse("gradient of '" + declared.name + "': a dense parameter has no mask that values could belong to");
     check_gradient(gradient, declared, device(), static_cast<std::uint64_t>(state.masks.slots[parameter].count));
     state.gradients.add(device(), state.masks, parameter, gradient);
 }
@@ -373,50 +373,45 @@ std::uint64_t Adapter::hash_originals(const Training &training, const std::vecto
     return hash_bytes(originals.data() + training.originals.offset(parameter), training.originals.bytes(parameter));
 }
 
-std::vector<std::uint64_t> Adapter::count_differing(const Training &training) const {
-    const std::vector<speft_segment> segments = segments_of(training);
-    std::vector<std::uint64_t> differing(segments.size());
-    device().run(speft_compare{segments.data(), segments.size(), differing.data()});
-    return differing;
+// The bits at the masks of a loaded adapter, whose base is known by hash alone so far.
+void Adapter::learn_originals(Training &training) const {
+    capture_originals(training);
+    const std::vector<std::byte> originals = copy_originals(training);
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        if (parameters_[index].role == Role::dense) continue;  // it brings its values, whatever was there
+        if (hash_originals(training, originals, index) != training.base_hashes[index])
+            refuse("the base weights of '" + parameters_[index].name +
+                   "' are not those the adapter was trained on: is this the right model?");
+    }
+    training.originals_known = true;
+    training.base_hashes.clear();
 }
 
-// The base is read again, and compared with what is known of it, before anything is written. Weights that hold the
-// merged bits already are taken as they are: a host that has restored its own copy of the model after loading a
-// checkpoint.
+// Weights that hold the merged bits already are taken as they are: a host may have restored its own copy of the model
+// after loading a checkpoint.
 void Adapter::merge() {
     Training &state = training();
     if (merged_) return;
     require_bound();
     std::vector<Claim> claims = claim_weights();
+    if (!state.originals_known) learn_originals(state);
+    const std::vector<speft_segment> segments = segments_of(state);
+    std::vector<std::uint64_t> differing(segments.size());
+    const speft_merge_segments merging{segments.data(), segments.size(), differing.data()};
+    device().run(merging);
 
-    const bool known = state.originals_known;
-    const std::vector<std::byte> before = known ? copy_originals(state) : std::vector<std::byte>{};
-    const std::vector<std::uint64_t> differing =
-        known ? count_differing(state) : std::vector<std::uint64_t>(parameters_.size(), 1);
-    PackedArrays kept = std::exchange(state.originals, make_originals(state.masks));
-    try {
-        capture_originals(state);
-        const std::vector<std::byte> now = copy_originals(state);
-        for (std::size_t index = 0; index < parameters_.size(); ++index) {
-            if (differing[index] == 0) {
-                device().copy_within(state.originals.data(index), kept.data(index), kept.bytes(index));
-                continue;
-            }
-            if (parameters_[index].role == Role::dense) continue;  // it brings its values, whatever was there
-            const std::uint64_t hash = hash_originals(state, now, index);
-            if (known ? hash != hash_originals(state, before, index) : hash != state.base_hashes[index])
-                refuse("the base weights of '" + parameters_[index].name + "' are not those " +
-                       (known ? "that unmerging restored: weights changed behind the adapter"
-                              : "the adapter was trained on: is this the right model?"));
-        }
-        const std::vector<speft_segment> segments = segments_of(state);
-        device().run(speft_merge_segments{segments.data(), segments.size()});
-    } catch (...) {
-        state.originals = std::move(kept);
-        throw;
+    std::vector<speft_segment> replaced;
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        if (differing[index] == 0) continue;
+        if (parameters_[index].role == Role::sparse)
+            refuse("the base weights of '" + parameters_[index].name +
+                   "' are not those that unmerging restored: weights changed behind the adapter");
+        replaced.push_back(segments[index]);
     }
-    state.originals_known = true;
-    state.base_hashes.clear();
+    if (!replaced.empty()) {  // dense parameters: what the host has put there is what unmerging will bring back
+        device().run(speft_capture{replaced.data(), replaced.size()});
+        device().run(merging);
+    }
     claims_ = std::move(claims);
     merged_ = true;
 }
@@ -425,14 +420,14 @@ void Adapter::unmerge() {
     Training &state = training();
     if (!merged_) return;
     require_bound();
-    const std::vector<std::uint64_t> differing = count_differing(state);
     const std::vector<speft_segment> segments = segments_of(state);
+    std::vector<std::uint64_t> differing(segments.size());
+    device().run(speft_unmerge_segments{segments.data(), segments.size(), differing.data()});
     for (std::size_t index = 0; index < parameters_.size(); ++index)
         if (differing[index] > 0)
             refuse_state("weights changed behind the adapter: " + std::to_string(differing[index]) + " of " +
                          std::to_string(segments[index].count) + " trained weights of '" + parameters_[index].name +
                          "' are not what it wrote; nothing was restored");
-    device().run(speft_unmerge_segments{segments.data(), segments.size()});
     for (Claim &claim : claims_) claim = {};
     merged_ = false;
 }

@@ -113,8 +113,7 @@ private:
                                  std::size_t parameter) const;
     PackedArrays make_originals(const Masks &masks) const;
     void capture_originals(Training &training) const;
-    // How many weights of each parameter are not what merging writes.
-    std::vector<std::uint64_t> count_differing(const Training &training) const;
+    void learn_originals(Training &training) const;
     void put_deltas(Training &training, std::size_t parameter, const std::vector<float> &deltas) const;
     std::vector<float> take_deltas(const Training &training, std::size_t parameter) const;
     // Brings back what `checkpoint` recorded beyond an adapter; before the first step.

@@ -11,8 +11,8 @@ namespace speft {
 // In the order of SPEFT_OPERATION_…
 inline constexpr const char *operation_names[] = {
     "add_values", "add_product", "select_top", "select_random", "sum_squares", "scale",
-    "step_adamw", "capture",     "compare",    "merge",         "unmerge",     "select_rows",
-    "step_sgd",   "measure_rounding",
+    "step_adamw", "capture",     "merge",      "unmerge",       "select_rows", "step_sgd",
+    "measure_rounding",
 };
 static_assert(sizeof operation_names / sizeof *operation_names == SPEFT_OPERATION_COUNT);
 
@@ -26,7 +26,6 @@ template <> inline constexpr std::int32_t operation_of<speft_sum_squares> = SPEF
 template <> inline constexpr std::int32_t operation_of<speft_scale> = SPEFT_OPERATION_SCALE;
 template <> inline constexpr std::int32_t operation_of<speft_step_adamw> = SPEFT_OPERATION_STEP_ADAMW;
 template <> inline constexpr std::int32_t operation_of<speft_capture> = SPEFT_OPERATION_CAPTURE;
-template <> inline constexpr std::int32_t operation_of<speft_compare> = SPEFT_OPERATION_COMPARE;
 template <> inline constexpr std::int32_t operation_of<speft_merge_segments> = SPEFT_OPERATION_MERGE;
 template <> inline constexpr std::int32_t operation_of<speft_unmerge_segments> = SPEFT_OPERATION_UNMERGE;
 template <> inline constexpr std::int32_t operation_of<speft_select_rows> = SPEFT_OPERATION_SELECT_ROWS;

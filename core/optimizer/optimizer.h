@@ -45,8 +45,8 @@ public:
     // The state there is so far. It is allocated when a step first needs it: an adapter that is only loaded to be used
     // has none.
     virtual std::vector<OptimizerState> state() const = 0;
-    // The state tensor of this name, zeros, for a checkpoint to fill; NULL when this optimizer has none of that name and
-    // type.
+    // The state tensor of this name, zeros, for a checkpoint to fill; NULL when this optimizer has none of that name
+    // and type.
     virtual void *allocate_state(Device &device, const Masks &masks, const char *name, StateType type) = 0;
     // How many bytes of state a trained scalar has at most, and what there is beside, with the default hyperparameters.
     virtual std::uint64_t state_bytes() const = 0;

@@ -103,8 +103,8 @@ std::vector<std::uint64_t> row_budgets(const SelectionOptions &options, const st
         require_rows(target, "a scope per row");
         if (options.budget != 0) {
             const auto budget = static_cast<std::uint64_t>(options.budget);
-            if (target.size > 0)
-                require_room("budget", budget, target.columns(), "the length of a row of parameter '" + target.name + "'");
+            const std::string whose = "the length of a row of parameter '" + target.name + "'";
+            if (target.size > 0) require_room("budget", budget, target.columns(), whose);
             budgets.push_back(budget);
         } else {
             budgets.push_back(count_at_density(density_of_targets(options, targets), target.columns()));
@@ -113,13 +113,18 @@ std::vector<std::uint64_t> row_budgets(const SelectionOptions &options, const st
     return budgets;
 }
 
+std::vector<std::uint64_t> part_budgets(const SelectionOptions &options, const std::vector<Target> &targets) {
+    return options.scope == SPEFT_SCOPE_PER_ROW ? row_budgets(options, targets) : tensor_budgets(options, targets);
+}
+
 std::uint64_t total_budget(const SelectionOptions &options, const std::vector<Target> &targets) {
     if (options.scope == SPEFT_SCOPE_GLOBAL) return global_budget(options, targets);
-    const bool rows = options.scope == SPEFT_SCOPE_PER_ROW;
-    const std::vector<std::uint64_t> budgets = rows ? row_budgets(options, targets) : tensor_budgets(options, targets);
+    const std::vector<std::uint64_t> budgets = part_budgets(options, targets);
     std::uint64_t total = 0;
-    for (std::size_t index = 0; index < targets.size(); ++index)
-        if (targets[index].size > 0) total += budgets[index] * (rows ? targets[index].rows : 1);
+    for (std::size_t index = 0; index < targets.size(); ++index) {
+        const std::uint64_t parts = options.scope == SPEFT_SCOPE_PER_ROW ? targets[index].rows : 1;
+        if (targets[index].size > 0) total += budgets[index] * parts;
+    }
     return total;
 }
 

@@ -36,6 +36,9 @@ std::uint64_t global_budget(const SelectionOptions &options, const std::vector<T
 std::vector<std::uint64_t> tensor_budgets(const SelectionOptions &options, const std::vector<Target> &targets);
 std::vector<std::uint64_t> row_budgets(const SelectionOptions &options, const std::vector<Target> &targets);
 
+// Of each, or of each row of each, as a scope other than global says.
+std::vector<std::uint64_t> part_budgets(const SelectionOptions &options, const std::vector<Target> &targets);
+
 // How many scalars the scope's budgets come to; whether they can be met is checked on the way.
 std::uint64_t total_budget(const SelectionOptions &options, const std::vector<Target> &targets);
 

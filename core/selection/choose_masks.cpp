@@ -39,10 +39,9 @@ std::vector<speft_select_random> describe_draws(const SelectionOptions &options,
     const double density = density_of_targets(options, targets);
     const bool bernoulli = options.random == SPEFT_RANDOM_BERNOULLI && density < 1;
     const bool by_row = options.scope == SPEFT_SCOPE_PER_ROW;
-    const std::vector<std::uint64_t> budgets = by_row ? row_budgets(options, targets)
-                                               : options.scope == SPEFT_SCOPE_GLOBAL
+    const std::vector<std::uint64_t> budgets = options.scope == SPEFT_SCOPE_GLOBAL
                                                    ? share_out(global_budget(options, targets), targets)
-                                                   : tensor_budgets(options, targets);
+                                                   : part_budgets(options, targets);
     std::vector<speft_select_random> draws(targets.size());
     for (std::size_t target = 0; target < targets.size(); ++target) {
         speft_select_random &draw = draws[target];
@@ -172,7 +171,7 @@ Masks choose_top(Device &device, const SelectionOptions &options, const Selectio
         return divide(input, targets, std::move(indices), counts);
     }
     const bool by_row = options.scope == SPEFT_SCOPE_PER_ROW;
-    const std::vector<std::uint64_t> budgets = by_row ? row_budgets(options, targets) : tensor_budgets(options, targets);
+    const std::vector<std::uint64_t> budgets = part_budgets(options, targets);
     std::uint64_t offset = 0;
     for (std::size_t target = 0; target < count; ++target) {
         report(progress, target, count);
@@ -233,7 +232,7 @@ std::uint64_t selection_scratch(const Device &device, const SelectionOptions &op
         return bytes;
     }
     const bool by_row = options.scope == SPEFT_SCOPE_PER_ROW;
-    const std::vector<std::uint64_t> budgets = by_row ? row_budgets(options, targets) : tensor_budgets(options, targets);
+    const std::vector<std::uint64_t> budgets = part_budgets(options, targets);
     for (std::size_t target = 0; target < targets.size(); ++target) {
         if (by_row)
             need(speft_select_rows{scores[target], targets[target].rows, budgets[target], nullptr, nullptr, nullptr,

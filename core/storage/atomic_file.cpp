@@ -4,11 +4,12 @@
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
-#include <random>
 #include <system_error>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace speft {
@@ -32,8 +33,8 @@ fs::path follow_links(const std::string &path) {
 }
 
 std::string make_temporary_name() {
-    std::random_device random;
-    const std::uint64_t bits = std::uint64_t{random()} << 32 | random();
+    std::uint64_t bits;  // from the kernel itself: std::random_device would need the newest C library
+    if (getrandom(&bits, sizeof bits, 0) != sizeof bits) refuse_io("write", "a temporary name", errno);
     char name[32];
     std::snprintf(name, sizeof name, ".speft-%016" PRIx64 ".tmp", bits);
     return name;

@@ -1,6 +1,6 @@
 // One number over all that an adapter is made from: "speft.adapter", "speft.training", each tensor's name and bytes,
-// all hashed by themselves, in the order of the names, so that it does not depend on where a writer puts them. It guards
-// against damage, not against forgery.
+// all hashed by themselves, in the order of the names, so that it does not depend on where a writer puts them. It
+// guards against damage, not against forgery.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // A mask in few bits: Elias and Fano's code (Elias 1974). Of k indices below N the low l = ⌊log2(N/k)⌋ bits are
-// written as they are, the high bits in unary as they rise: k·l + k + ⌊(N−1)/2^l⌋ bits, within 0.6 bits an index of the least
-// that a sparse random mask can take. The layout is in docs/file-format.md.
+// written as they are, the high bits in unary as they rise: k·l + k + ⌊(N−1)/2^l⌋ bits, within 0.6 bits an index of the
+// least that a sparse random mask can take. The layout is in docs/file-format.md.
 #pragma once
 
 #include <cstddef>

@@ -57,8 +57,8 @@ private:
 };
 
 // The widest scalars come first, so that all are aligned; then by name. `progress` may be null; it hears of bytes of
-// the file, and last before the sink's commit. Throws Failure: SPEFT_IO, SPEFT_CANCELLED, and SPEFT_INVALID_ARGUMENT when
-// the header would be too long.
+// the file, and last before the sink's commit. Throws Failure: SPEFT_IO, SPEFT_CANCELLED, and SPEFT_INVALID_ARGUMENT
+// when the header would be too long.
 void write_safetensors(ByteSink &sink, const TensorMetadata &metadata, const Tensors &tensors,
                        const speft_progress *progress);
 

@@ -441,7 +441,7 @@ static void test_bad_gradients(void) {
     gradient = values_gradient(VECTOR(numbers, float32, 24));
     CHECK_REFUSED(&scene, SPEFT_INVALID_ARGUMENT, "values", accumulate_query(&scene, &gradient));
 
-    /* A dense parameter takes dense gradients only. */
+    /* A dense parameter has no mask, and a vector is no linear layer's weight. */
     gradient = values_gradient(VECTOR(numbers, float32, 5));
     CHECK_REFUSED(&scene, SPEFT_INVALID_ARGUMENT, "'bias'", speft_accumulate(scene.adapter, BIAS, &gradient, &error));
     gradient = activations_gradient(x, dy, SPEFT_LAYOUT_OUT_IN);

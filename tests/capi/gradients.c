@@ -95,6 +95,30 @@ static void test_activations_are_their_product(void) {
     finish_single(&single);
 }
 
+static void test_activations_of_a_dense_parameter(void) {
+    enum { TOKENS = 7 };
+    float x[TOKENS * COLUMNS], dy[TOKENS * ROWS], weights[SCALARS], expected[SCALARS] = {0};
+    fill(x, TOKENS * COLUMNS, 3);
+    fill(dy, TOKENS * ROWS, 4);
+    fill(weights, SCALARS, 5);
+    for (int t = 0; t < TOKENS; ++t)
+        for (int r = 0; r < ROWS; ++r)
+            for (int c = 0; c < COLUMNS; ++c) expected[r * COLUMNS + c] += dy[t * ROWS + r] * x[t * COLUMNS + c];
+    speft_context *context = create_context();
+    const speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
+    speft_parameter head = DECLARE_MATRIX("head", ROWS, COLUMNS);
+    head.role = SPEFT_ROLE_DENSE;
+    speft_adapter *adapter = create_adapter(context, &selection, &head, 1);
+    bind(adapter, 0, MATRIX(weights, float32, ROWS, COLUMNS));
+    CHECK_OK(speft_select(adapter, NULL, &error));
+    const speft_gradient gradient = activations_gradient(MATRIX(x, float32, TOKENS, COLUMNS),
+                                                         MATRIX(dy, float32, TOKENS, ROWS), SPEFT_LAYOUT_OUT_IN);
+    CHECK_OK(speft_accumulate(adapter, 0, &gradient, &error));
+    CHECK_BYTES(lend_gradient(adapter, 0), expected, sizeof expected);
+    speft_destroy_adapter(adapter);
+    speft_destroy_context(context);
+}
+
 static void test_gradients_of_16_bits(void) {
     struct single single;
     start_single(&single, SPEFT_AGE_COMMON);
@@ -588,6 +612,7 @@ int main(void) {
     RUN(test_a_dense_gradient_is_taken_at_the_mask);
     RUN(test_values_are_in_the_masks_order);
     RUN(test_activations_are_their_product);
+    RUN(test_activations_of_a_dense_parameter);
     RUN(test_gradients_of_16_bits);
     RUN(test_contributions_add_up_each_with_its_scale);
     RUN(test_an_offset_view);

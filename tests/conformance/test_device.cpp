@@ -179,7 +179,7 @@ BOOST_DATA_TEST_CASE(asks_sizes_and_types_alone, data::make(tables()), named) {
         ask(SPEFT_OPERATION_SELECT_ROWS,
             speft_select_rows{score, rows, 3, elements, &on_host[0], &on_host[1], nullptr});
         const speft_segment segment = {elements, k, elements, elements, elements, type, SPEFT_SCALAR_FLOAT32, 0, 0};
-        ask(SPEFT_OPERATION_MERGE, speft_merge_segments{&segment, 1});
+        ask(SPEFT_OPERATION_MERGE, speft_merge_segments{&segment, 1, on_host});
     }
     ask(SPEFT_OPERATION_SELECT_RANDOM, speft_select_random{42, count, 1, k, 0, elements, on_host});
 }
@@ -191,7 +191,8 @@ BOOST_DATA_TEST_CASE(survives_a_failing_task, data::make(cpu_tables()) * data::m
     HostSegment host = make_segment(20000, SPEFT_SCALAR_FLOAT32, Values::ordinary, false, Deltas::float32, 1);
     const DeviceSegments placed(device, {host});
     speft_segment segment = placed.views[0];
-    const speft_merge_segments arguments = {.segments = &segment, .count = 1};
+    std::uint64_t differing = 0;
+    const speft_merge_segments arguments = {.segments = &segment, .count = 1, .differing = &differing};
     const Subject subject = subjects(SPEFT_OPERATION_MERGE).back();
     for (int round = 0; round < 3; ++round) {
         segment.weights_type = 99;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,49 @@ def test_own_data_and_model_give_the_same_report(checkpoint: Path, rows: Path, t
         assert method["seconds_per_step"] > 0
         assert method["peak_rss_bytes"] > method["adapter_bytes"]
         assert method["adapter_bytes"] == (out / method["name"] / "adapter.safetensors").stat().st_size
+        assert len(json.loads((out / method["name"] / "losses.json").read_text())) == 3
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert str(out / "report.html") in run.stdout
+    check_page((out / "report.html").read_text(encoding="utf-8"), report)
+
+
+class Page(HTMLParser):
+    """A page's elements with their attributes, and its text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data.strip())
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+def check_page(source: str, report: dict) -> None:
+    """It shows every method, says what was run, and asks for nothing from elsewhere."""
+    page = Page(source)
+    for method in report["methods"]:
+        assert page.text.count(method["name"]) == 2  # in the table, over its losses
+        assert f"{method['accuracy']:.1%}" in page.text
+        assert f"{method['trained']:,}" in page.text
+    assert page.count("svg") == len(report["methods"])
+    assert page.count("polyline") == len(report["methods"]) ** 2
+    assert page.text.count("identical") == 2
+    assert report["settings"]["data"] in page.text
+    for name, number in report["environment"]["versions"].items():
+        assert any(f"{name} {number}" in text for text in page.text)
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.elements}
+    assert not any({"src", "href", "onload"} & attributes.keys() for _, attributes in page.elements)
+    assert "url(" not in source
+    assert "@import" not in source
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ namespace {
 std::vector<Target> targets_of(const std::vector<std::uint64_t> &sizes) {
     std::vector<Target> targets;
     for (const std::uint64_t size : sizes)
-        targets.push_back({targets.size(), "p" + std::to_string(targets.size()), size, 0});
+        targets.push_back({targets.size(), std::string("p").append(std::to_string(targets.size())), size, 0});
     return targets;
 }
 
@@ -59,7 +59,8 @@ BOOST_AUTO_TEST_CASE(shares_add_up_and_are_each_within_one_of_the_proportion) {
 }
 
 BOOST_AUTO_TEST_CASE(of_equal_remainders_the_first_gets_more) {
-    BOOST_TEST(share_out(4, targets_of({3, 3, 3})) == (std::vector<std::uint64_t>{2, 1, 1}), boost::test_tools::per_element());
+    BOOST_TEST(share_out(4, targets_of({3, 3, 3})) == (std::vector<std::uint64_t>{2, 1, 1}),
+               boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_budget_above_what_there_is_names_whose) {
@@ -92,7 +93,8 @@ BOOST_AUTO_TEST_CASE(a_row_gets_its_density_and_at_least_one) {
     SelectionOptions options;
     options.scope = SPEFT_SCOPE_PER_ROW;
     options.density = 0.05;
-    BOOST_TEST(row_budgets(options, matrices()) == (std::vector<std::uint64_t>{2, 1}), boost::test_tools::per_element());
+    BOOST_TEST(row_budgets(options, matrices()) == (std::vector<std::uint64_t>{2, 1}),
+               boost::test_tools::per_element());
     BOOST_TEST(total_budget(options, matrices()) == 2u * 12u + 1u * 100u);
     BOOST_TEST(failure_of([&] { row_budgets(options, targets_of({5})); }).message.find("'p0'") != std::string::npos);
 }

@@ -1,4 +1,4 @@
-// The operations on segments that move no delta: capture, compare, merge, unmerge, measure_rounding.
+// The operations on segments that move no delta: capture, merge, unmerge, measure_rounding.
 #include <algorithm>
 #include <cmath>
 
@@ -34,19 +34,59 @@ bool same(Scalar a, Scalar b) {
     return (bits_of(a) == bits_of(b)) | ((left != left) & (right != right));
 }
 
-// Of the weights of a piece: how many are not what was merged. A block is gathered first, and then compared in order.
-template <class Segment>
-std::uint64_t count_differing(const Segment &segment, Piece piece) {
-    std::uint64_t count = 0;
-    for_each_block(segment, piece, [&](std::uint64_t begin, std::uint64_t end) {
-        typename Segment::Scalar weights[segment_block_size];
-        for (std::uint64_t j = begin; j < end; ++j) weights[j - begin] = segment.weight(j);
-        std::uint32_t in_block = 0;
-        for (std::uint64_t j = begin; j < end; ++j) in_block += !same(weights[j - begin], segment.merged(j));
-        count += in_block;
-    });
-    return count;
+// Which weights of each block were written, a bit each, for the case that all has to be put back.
+using Block = std::uint64_t;
+static_assert(segment_block_size == 64);
+constexpr std::uint64_t piece_blocks = segment_piece_size / segment_block_size;
+
+std::uint64_t exchange_scratch(const speft_segment *segments, std::uint64_t count) {
+    return static_cast<std::uint64_t>(cut(segments, count).count()) * piece_blocks * sizeof(Block);
 }
+
+// Writes write(segment, j) over each weight for which find(segment, j, weight) is `replace`, and counts those for which
+// it is `differs`. When there is one, put_back(segment, j) takes the written ones back.
+enum class Found { differs, replace, keep };
+
+template <class Find, class Write, class PutBack>
+void exchange(const speft_backend_device &device, const speft_segment *segments, std::uint64_t count,
+              std::uint64_t *differing, void *scratch, Find &&find, Write &&write, PutBack &&put_back) {
+    const Pieces pieces = cut(segments, count);
+    std::vector<std::uint64_t> differing_in(static_cast<std::size_t>(pieces.count()));
+    const auto written_of = [&](std::int64_t index) { return static_cast<Block *>(scratch) + index * piece_blocks; };
+    for_each_segment_piece(device, segments, pieces, [&](auto segment, Piece piece, std::int64_t index) {
+        Block *written = written_of(index);
+        std::uint64_t differ = 0;
+        for_each_block(segment, piece, [&](std::uint64_t begin, std::uint64_t end) {
+            typename decltype(segment)::Scalar weights[segment_block_size];
+            for (std::uint64_t j = begin; j < end; ++j) weights[j - begin] = segment.weight(j);
+            Block block = 0;
+            for (std::uint64_t j = begin; j < end; ++j) {
+                const Found found = find(segment, j, weights[j - begin]);
+                block |= Block{found == Found::replace} << (j - begin);
+                differ += found == Found::differs;
+            }
+            *written++ = block;
+            for (std::uint64_t j = begin; j < end; ++j)
+                if (block >> (j - begin) & 1) segment.weight(j) = write(segment, j);
+        });
+        differing_in[index] = differ;
+    });
+    std::fill_n(differing, count, 0);
+    for (std::int64_t index = 0; index < pieces.count(); ++index)
+        differing[pieces[index].array] += differing_in[index];
+    if (std::all_of(differing, differing + count, [](std::uint64_t number) { return number == 0; })) return;
+    for_each_segment_piece(device, segments, pieces, [&](auto segment, Piece piece, std::int64_t index) {
+        const Block *const written = written_of(index);
+        for (std::uint64_t j = piece.begin; j < piece.end; ++j) {
+            const std::uint64_t place = j - piece.begin;
+            if (written[place / segment_block_size] >> place % segment_block_size & 1)
+                segment.weight(j) = put_back(segment, j);
+        }
+    });
+}
+
+constexpr auto original_of = [](const auto &segment, std::uint64_t j) { return segment.original(j); };
+constexpr auto merged_of = [](const auto &segment, std::uint64_t j) { return segment.merged(j); };
 
 }  // namespace
 
@@ -59,33 +99,31 @@ void capture(const speft_backend_device &device, const speft_capture &arguments)
                            });
 }
 
-void compare(const speft_backend_device &device, const speft_compare &arguments) {
-    const Pieces pieces = cut(arguments.segments, arguments.count);
-    std::vector<std::uint64_t> differing(static_cast<std::size_t>(pieces.count()));
-    for_each_segment_piece(device, arguments.segments, pieces, [&](auto segment, Piece piece, std::int64_t index) {
-        differing[index] = count_differing(segment, piece);
-    });
-    std::fill_n(arguments.differing, arguments.count, 0);
-    for (std::int64_t index = 0; index < pieces.count(); ++index)
-        arguments.differing[pieces[index].array] += differing[index];
+void merge(const speft_backend_device &device, const speft_merge_segments &arguments, void *scratch) {
+    exchange(
+        device, arguments.segments, arguments.count, arguments.differing, scratch,
+        [](const auto &segment, std::uint64_t j, auto weight) {
+            if (bits_of(weight) == bits_of(segment.original(j))) return Found::replace;
+            return same(weight, segment.merged(j)) ? Found::keep : Found::differs;
+        },
+        merged_of, original_of);
 }
 
-void merge(const speft_backend_device &device, const speft_merge_segments &arguments) {
-    for_each_segment_piece(device, arguments.segments, cut(arguments.segments, arguments.count),
-                           [](auto segment, Piece piece, std::int64_t) {
-                               for_each_weight(segment, piece, [&](std::uint64_t j) {
-                                   segment.weight(j) = segment.merged(j);
-                               });
-                           });
+std::uint64_t merge_scratch(const speft_backend_device &, const speft_merge_segments &arguments) {
+    return exchange_scratch(arguments.segments, arguments.count);
 }
 
-void unmerge(const speft_backend_device &device, const speft_unmerge_segments &arguments) {
-    for_each_segment_piece(device, arguments.segments, cut(arguments.segments, arguments.count),
-                           [](auto segment, Piece piece, std::int64_t) {
-                               for_each_weight(segment, piece, [&](std::uint64_t j) {
-                                   segment.weight(j) = segment.original(j);
-                               });
-                           });
+void unmerge(const speft_backend_device &device, const speft_unmerge_segments &arguments, void *scratch) {
+    exchange(
+        device, arguments.segments, arguments.count, arguments.differing, scratch,
+        [](const auto &segment, std::uint64_t j, auto weight) {
+            return same(weight, segment.merged(j)) ? Found::replace : Found::differs;
+        },
+        original_of, merged_of);
+}
+
+std::uint64_t unmerge_scratch(const speft_backend_device &, const speft_unmerge_segments &arguments) {
+    return exchange_scratch(arguments.segments, arguments.count);
 }
 
 void measure_rounding(const speft_backend_device &device, const speft_measure_rounding &arguments) {

@@ -402,9 +402,9 @@ class Adapter:
 
         Args:
             parameter: which.
-            dense: dL/dW, of the parameter's shape. The only form for a dense parameter.
+            dense: dL/dW, of the parameter's shape.
             x, dy: [tokens, in] and [tokens, out] of a linear layer; dL/dW is their product over the tokens.
-            values: dL/dW at the mask, [k].
+            values: dL/dW at the mask, [k]; not for a dense parameter.
             layout: of the linear layer's weight: ``"out_in"`` (``torch.nn.Linear``) or ``"in_out"``.
             scale: multiplies the contribution; not 0.
 

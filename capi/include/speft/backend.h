@@ -41,7 +41,8 @@ enum { SPEFT_SCALAR_FLOAT32 = 0, SPEFT_SCALAR_BFLOAT16 = 1, SPEFT_SCALAR_FLOAT16
  * Each has an argument struct. "[n]" gives the length of an array; arrays are in device memory unless they are said
  * to be on the host. Accumulators, scores and deltas are float32; arithmetic is float32 with one rounding an
  * operation (no FMA) and denormals kept, except where a product is summed over tokens: there the order and the
- * precision of the sum are free, and denormal factors may count as 0 (vdpbf16ps). Answers never depend on the number of threads. */
+ * precision of the sum are free, and denormal factors may count as 0 (vdpbf16ps). Answers never depend on the number of
+ * threads. */
 
 enum {
     SPEFT_OPERATION_ADD_VALUES = 0,
@@ -52,13 +53,12 @@ enum {
     SPEFT_OPERATION_SCALE = 5,
     SPEFT_OPERATION_STEP_ADAMW = 6,
     SPEFT_OPERATION_CAPTURE = 7,
-    SPEFT_OPERATION_COMPARE = 8,
-    SPEFT_OPERATION_MERGE = 9,
-    SPEFT_OPERATION_UNMERGE = 10,
-    SPEFT_OPERATION_SELECT_ROWS = 11,
-    SPEFT_OPERATION_STEP_SGD = 12,
-    SPEFT_OPERATION_MEASURE_ROUNDING = 13,
-    SPEFT_OPERATION_COUNT = 14
+    SPEFT_OPERATION_MERGE = 8,
+    SPEFT_OPERATION_UNMERGE = 9,
+    SPEFT_OPERATION_SELECT_ROWS = 10,
+    SPEFT_OPERATION_STEP_SGD = 11,
+    SPEFT_OPERATION_MEASURE_ROUNDING = 12,
+    SPEFT_OPERATION_COUNT = 13
 };
 
 /* sums[j] += scale · source[indices ? indices[j] : j] for j in [0, count): a dense gradient at a mask, or all of it,
@@ -123,7 +123,7 @@ typedef struct speft_select_rows {
     uint64_t rows; /* score.count is a multiple of it */
     uint64_t k;    /* at most the length of a row */
     uint32_t *indices;              /* [rows·k]: flat indices, rising */
-    uint64_t *short_row;            /* on the host: the first row with fewer than k scores that are not NaN, or `rows` */
+    uint64_t *short_row;            /* on the host: the first row with fewer than k scores but NaN, or `rows` */
     uint64_t *eligible;             /* on the host: how many that row has. What `indices` holds then is free */
     const speft_progress *progress; /* may be NULL; SPEFT_CANCELLED when it says so */
 } speft_select_rows;
@@ -180,24 +180,22 @@ typedef struct speft_capture {
     uint64_t count;
 } speft_capture;
 
-/* differing[s] = how many weights of segment s are not round(θ0+δ), bit for bit (any NaN equals any NaN). */
-typedef struct speft_compare {
-    const speft_segment *segments; /* [count], on the host */
-    uint64_t count;
-    uint64_t *differing; /* [count], on the host */
-} speft_compare;
-
 /* weights[i_j] = round(originals[j] + deltas[j]); a δ of 0 leaves the original bits. The sum is float32, rounded to
- * the weights' type to nearest even. */
+ * the weights' type to nearest even.
+ * differing[s] = how many weights of segment s were neither originals[j], bit for bit, nor the merged weight already
+ * (any NaN equals any NaN). When there is one in any segment, all weights are as they were before. */
 typedef struct speft_merge_segments {
     const speft_segment *segments; /* [count], on the host */
     uint64_t count;
+    uint64_t *differing; /* [count], on the host */
 } speft_merge_segments;
 
-/* weights[i_j] = originals[j] */
+/* weights[i_j] = originals[j]. differing[s] = how many weights of segment s were not the merged weight (any NaN equals
+ * any NaN). When there is one in any segment, all weights are as they were before. */
 typedef struct speft_unmerge_segments {
     const speft_segment *segments; /* [count], on the host */
     uint64_t count;
+    uint64_t *differing; /* [count], on the host */
 } speft_unmerge_segments;
 
 /* One AdamW update, as optimizer.h defines it, then the weights. */

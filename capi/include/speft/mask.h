@@ -20,7 +20,8 @@ SPEFT_API speft_status speft_get_mask(speft_adapter *adapter, int64_t parameter,
                                       speft_error **error);
 
 /* Lends the deltas, [k] in the mask's order, float32 or what speft_adapter_options.delta_type says, on the context's
- * device, to be read; of a dense parameter the float32 values that it is trained as. `deltas->shape` points into the adapter. Valid until the next select or reselect, or the adapter's end. */
+ * device, to be read; of a dense parameter the float32 values that it is trained as. `deltas->shape` points into the
+ * adapter. Valid until the next select or reselect, or the adapter's end. */
 SPEFT_API speft_status speft_get_deltas(speft_adapter *adapter, int64_t parameter, speft_tensor *deltas,
                                         speft_error **error);
 

@@ -119,8 +119,8 @@ SPEFT_API void speft_schedule_options_init(speft_schedule_options *options, uint
 SPEFT_API speft_status speft_begin_observation(speft_adapter *adapter, double weight, speft_error **error);
 
 /* Adds `gradient` to what parameter `parameter` has received in this batch. Accepted and dropped where the method
- * needs no gradients; ignored for dense parameters. A gradient of 0 tokens counts as received. VALUES are refused: there is no mask yet.
- * INVALID_STATE after `speft_select`. */
+ * needs no gradients; ignored for dense parameters. A gradient of 0 tokens counts as received. VALUES are refused:
+ * there is no mask yet. INVALID_STATE after `speft_select`. */
 SPEFT_API speft_status speft_observe(speft_adapter *adapter, int64_t parameter, const speft_gradient *gradient,
                                      speft_error **error);
 

@@ -14,7 +14,7 @@
 SPEFT_BEGIN_DECLS
 
 /* Adds `gradient` to the k values that parameter `parameter` has accumulated; several add up. Meant to be called from
- * the host's backward pass as each layer's gradient arrives. A dense parameter takes DENSE only.
+ * the host's backward pass as each layer's gradient arrives. A dense parameter takes DENSE and ACTIVATIONS.
  * INVALID_STATE before the selection. */
 SPEFT_API speft_status speft_accumulate(speft_adapter *adapter, int64_t parameter, const speft_gradient *gradient,
                                         speft_error **error);

@@ -92,7 +92,7 @@ speft_adapter *load_adapter(speft_context *context, const char *path, const stru
 /* speft_observe or speft_accumulate. */
 typedef speft_status take_gradient(speft_adapter *, int64_t, const speft_gradient *, speft_error **);
 
-/* x and dy are all that a sparse layer gives: its dW is never formed. */
+/* x and dy are all that a layer gives: no dW is formed here. */
 static void hand_over_activations(speft_adapter *adapter, const struct model *model, int l, int64_t rows,
                                   take_gradient *take) {
     const struct layer *layer = &model->layers[l];
@@ -109,27 +109,13 @@ static void hand_over_activations(speft_adapter *adapter, const struct model *mo
     check(take(adapter, l, &gradient, &error), &error);
 }
 
-static void hand_over_head(speft_adapter *adapter, const struct model *model, int64_t rows) {
-    const struct layer *head = &model->layers[HEAD];
-    float *dw = allocate_floats(head->in * head->out);
-    add_weight_gradient(model, HEAD, rows, 1, dw);
-    const speft_tensor dense = view_matrix(dw, (int64_t[]){head->in, head->out});
-    const speft_gradient gradient = {.struct_size = sizeof gradient, .kind = SPEFT_GRADIENT_DENSE, .dense = &dense};
-    speft_error *error;
-    check(speft_accumulate(adapter, HEAD, &gradient, &error), &error);
-    free(dw);
-}
-
 /* All of the head is trained: there is nothing to choose. */
 static void observe_layer(void *adapter, struct model *model, int l, int64_t rows) {
     if (l != HEAD) hand_over_activations(adapter, model, l, rows, speft_observe);
 }
 
 static void accumulate_layer(void *adapter, struct model *model, int l, int64_t rows) {
-    if (l == HEAD)
-        hand_over_head(adapter, model, rows);
-    else
-        hand_over_activations(adapter, model, l, rows, speft_accumulate);
+    hand_over_activations(adapter, model, l, rows, speft_accumulate);
 }
 
 void select_weights(speft_adapter *adapter, struct model *model, const struct reviews *reviews) {

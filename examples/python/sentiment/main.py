@@ -5,20 +5,24 @@ Beside this file:
     data.py           texts, labels, batches       model.py      the encoder, its new head, its targets
     methods.py        what each method trains      train.py      one method, in a process of its own
     verify.py         reload and unmerge, checked  report.py     table, report.json, report.png
-    tune.py           how learning rates were chosen
+    page.py           report.html, from page.html and loss_curves.py
+    environment.py    machine and versions         tune.py       how learning rates were chosen
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
 
 from command_line import read_command_line
 from data import load_dataset
+from environment import describe_environment
 from errors import one_line_errors
+from page import write_page
 from report import table, write_picture, write_report
-from run import run_method, verify_method
+from run import read_losses, run_method, verify_method
 from settings import SPARSE_METHODS, Settings
 
 
@@ -37,12 +41,16 @@ def main() -> None:
         "methods": results,
         **checks,
         "seconds_total": time.perf_counter() - started,
+        "training_texts": len(dataset.train),
         "held_out": len(dataset.held_out),
+        "settings": dataclasses.asdict(settings),
+        "environment": describe_environment(),
     }
     out = Path(settings.out)
     write_report(report, out / "report.json")
     write_picture(report, out / "report.png")
-    print(f"\n{table(report)}\n{out}: report.json, report.png, and each method's adapter")
+    write_page(report, {name: read_losses(settings, name) for name in methods}, out / "report.html")
+    print(f"\n{table(report)}\n{out / 'report.html'} has it as a page, beside report.json and the adapters")
     different = [name for name, same in checks.items() if not same]
     if different:
         sys.exit(f"error: the check failed: {', '.join(different)}")

@@ -34,6 +34,17 @@ COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("peak memory", "peak_rss_bytes", size),
 )
 
+# Key in report.json, and what was compared: there when a sparse method was among them.
+CHECKS = (
+    ("reload_identical", "predictions after reloading the adapter in a fresh process"),
+    ("unmerge_bit_exact", "weights after unmerging, against the pretrained bits"),
+)
+
+
+def standard_error(method: dict, report: dict) -> float:
+    """How far chance alone moves an accuracy on so many rows."""
+    return (method["accuracy"] * (1 - method["accuracy"]) / report["held_out"]) ** 0.5
+
 
 def table(report: dict) -> str:
     """The methods as lines, then the checks and the time."""
@@ -46,10 +57,7 @@ def table(report: dict) -> str:
     ]
     lines.insert(1, "-" * len(lines[0]))
     lines.append("")
-    for check, words in (
-        ("reload_identical", "predictions after reloading the adapter in a fresh process"),
-        ("unmerge_bit_exact", "weights after unmerging, against the pretrained bits"),
-    ):
+    for check, words in CHECKS:
         if check in report:
             lines.append(f"{words}: {'identical' if report[check] else 'DIFFERENT'}")
     lines.append(f"{report['seconds_total']:.0f} s in all")
@@ -66,7 +74,7 @@ def write_picture(report: dict, path: Path) -> None:
     figure, panels = pyplot.subplots(
         1, 5, sharey=True, figsize=(13, 1.8 + 0.42 * len(methods)), layout="constrained", facecolor="white"
     )
-    draw_accuracy(panels[0], methods, report["held_out"])
+    draw_accuracy(panels[0], report)
     bars = [column for column in COLUMNS if column[1] not in ("accuracy", "loss", "density")]
     for panel, (heading, key, write) in zip(panels[1:], bars, strict=True):
         draw_bars(panel, heading, [method[key] for method in methods], write, colours(methods))
@@ -88,10 +96,11 @@ def colours(methods: list[dict]) -> list[str]:
     return [SPARSE_COLOUR if method["name"] in SPARSE_METHODS else OTHER_COLOUR for method in methods]
 
 
-def draw_accuracy(panel: Axes, methods: list[dict], held_out: int) -> None:
-    """Dots, since the axis does not start at 0, and how far chance alone moves them on so many rows."""
+def draw_accuracy(panel: Axes, report: dict) -> None:
+    """Dots, since the axis does not start at 0, with their standard errors."""
+    methods = report["methods"]
     accuracies = [method["accuracy"] for method in methods]
-    deviations = [(a * (1 - a) / held_out) ** 0.5 for a in accuracies]
+    deviations = [standard_error(method, report) for method in methods]
     dots = zip(accuracies, deviations, colours(methods), strict=True)
     for row, (accuracy, deviation, colour) in enumerate(dots):
         panel.errorbar(accuracy, row, xerr=deviation, fmt="o", markersize=8, color=colour, elinewidth=2)
@@ -99,7 +108,8 @@ def draw_accuracy(panel: Axes, methods: list[dict], held_out: int) -> None:
         panel.annotate(f"{accuracy:.1%}", (accuracy + deviation, row), **place, color=INK)
     low, high = min(accuracies) - max(deviations), max(accuracies) + max(deviations)
     panel.set_xlim(low - 0.1 * (high - low), high + 0.45 * (high - low))
-    panel.set_title(f"accuracy, {held_out:,} held out\n(± one standard error)", fontsize=11, color=INK)
+    heading = f"accuracy, {report['held_out']:,} held out\n(± one standard error)"
+    panel.set_title(heading, fontsize=11, color=INK)
 
 
 def draw_bars(

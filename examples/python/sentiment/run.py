@@ -26,6 +26,11 @@ def verify_method(settings: Settings, name: str) -> dict:
     return json.loads((settings.method_directory(name) / "verified.json").read_text(encoding="utf-8"))
 
 
+def read_losses(settings: Settings, name: str) -> list[float]:
+    """The training losses of a method that has run, one a step."""
+    return json.loads((settings.method_directory(name) / "losses.json").read_text(encoding="utf-8"))
+
+
 def _run(script: str, settings: Settings, name: str) -> None:
     """A script that fails has said why; this process then ends with its status."""
     # What a library will rename in a later version is no news to who runs this.

@@ -1,7 +1,7 @@
 """One method in a process of its own: `python train.py SETTINGS.json METHOD`, started by main.py.
 
-Leaves in the method's directory what was trained (adapter.safetensors), the figures (result.json), and the
-logits on the evaluated rows (logits.safetensors), for verify.py to compare.
+Leaves in the method's directory what was trained (adapter.safetensors), the figures (result.json), all
+losses (losses.json), and the logits on the evaluated rows (logits.safetensors), for verify.py to compare.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def train(settings: Settings, name: str) -> None:
     method.prepare(losses(model, batches("salience", settings.salience_batches)))
     seconds_preparing = time.perf_counter() - started
     progress = Progress(name, settings.steps)
-    run_steps(method, losses(model, batches("training", settings.steps)), progress)
+    training_losses = run_steps(method, losses(model, batches("training", settings.steps)), progress)
     seconds_stepping, peak_rss = progress.seconds, peak_memory()
 
     evaluated = Batches(dataset.part(settings.evaluate_on), tokenizer, settings.max_tokens)
@@ -61,6 +61,7 @@ def train(settings: Settings, name: str) -> None:
     if isinstance(method, Sparse):
         method.adapter.unmerge()
         result["unmerge_bit_exact"] = has_pretrained_bits(model, settings)
+    (directory / "losses.json").write_text(json.dumps(training_losses) + "\n", encoding="utf-8")
     (directory / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
@@ -68,15 +69,18 @@ def losses(model: Classifier, batches: Iterable[Batch]) -> Iterator[torch.Tensor
     return (cross_entropy(model(batch.inputs), batch.labels) for batch in batches)
 
 
-def run_steps(method: Method, losses: Iterable[torch.Tensor], progress: Progress) -> None:
-    """Takes one step for each loss; the learning rate falls linearly to zero."""
+def run_steps(method: Method, losses: Iterable[torch.Tensor], progress: Progress) -> list[float]:
+    """Takes one step for each loss, and returns them; the learning rate falls linearly to zero."""
+    taken = []
     schedule = torch.optim.lr_scheduler.LambdaLR(method.optimizer, lambda step: 1 - step / progress.total)
     for loss in losses:
         loss.backward()
         method.optimizer.step()
         method.optimizer.zero_grad()
         schedule.step()
-        progress.advance(loss.item())
+        taken.append(loss.item())
+        progress.advance(taken[-1])
+    return taken
 
 
 if __name__ == "__main__":
