@@ -20,6 +20,20 @@ struct Window {
     std::uint64_t columns;
 };
 
+// What will be read next. The kernels prefetch some of its cache lines at each step of other work: a burst would fill
+// the queue of misses and stall them, and leave memory idle afterwards. A step is a transposed block of
+// word_multiple × word_multiple words, or four dot products.
+struct Ahead {
+    struct Region {
+        const unsigned char *row;
+        std::uint64_t row_bytes, stride;  // bytes
+        std::uint64_t rows;               // that are left
+    };
+    Region regions[2] = {};    // in turn
+    std::uint64_t offset = 0;  // in the row, bytes
+    std::uint64_t lines_a_step = 0;
+};
+
 // The selected scalars where some rows meet the columns of a panel: sums[j] += scale · row·column for j from
 // starts[r·starts_stride] up to starts[r·starts_stride + 1] in each row r, of columns indices[j] − origin − r·width.
 struct SampledStrip {
@@ -32,6 +46,7 @@ struct SampledStrip {
     std::uint32_t origin, width;
     float scale;
     float *sums;
+    Ahead *ahead;
 };
 
 // What tasks and scratch have room for.
@@ -43,7 +58,8 @@ struct ProductKernels {
 
     // panel[column][word], `panel_stride` words from a column to the next, zeros after the last token. `words` is a
     // multiple of `word_multiple`; the panel has room for a multiple of `max_lanes` columns.
-    void (*fill_columns)(const Window &window, std::uint64_t words, Word *panel, std::uint64_t panel_stride);
+    void (*fill_columns)(const Window &window, std::uint64_t words, Word *panel, std::uint64_t panel_stride,
+                         Ahead &ahead);
     std::uint64_t word_multiple;
 
     void (*add_sampled)(const SampledStrip &strip);
