@@ -1,5 +1,6 @@
 #include "backends/cpu/selection/compress_offsets.h"
 #include "backends/cpu/selection/feistel_template.h"
+#include "backends/cpu/selection/mask_bits.h"
 
 namespace speft::cpu {
 namespace {
@@ -26,7 +27,7 @@ std::uint32_t draw(std::uint64_t key, std::uint64_t threshold, std::uint64_t fir
         for (std::uint32_t lane = 0; lane < run_step; lane += lanes) {
             const __m512i counters = _mm512_add_epi64(start, _mm512_set1_epi64(step + lane));
             const __m512i draws = mix(_mm512_xor_si512(keys, mix(counters)));
-            hits |= static_cast<std::uint32_t>(_mm512_cmplt_epu64_mask(draws, limit)) << lane;
+            hits |= mask_bits(_mm512_cmplt_epu64_mask(draws, limit)) << lane;
         }
         compress_offsets(hits, step, offsets + found);
         found += static_cast<std::uint32_t>(__builtin_popcount(hits));

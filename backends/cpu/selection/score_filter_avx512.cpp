@@ -1,4 +1,5 @@
 #include "backends/cpu/selection/compress_offsets.h"
+#include "backends/cpu/selection/mask_bits.h"
 #include "backends/cpu/selection/score_filter_template.h"
 
 namespace speft::cpu {
@@ -25,9 +26,11 @@ struct Avx512 {
     }
     static Floats magnitude(Floats values) { return _mm512_abs_ps(values); }
     static std::uint32_t at_least(Floats values, Floats bound) {
-        return _mm512_cmp_ps_mask(values, bound, _CMP_GE_OQ);
+        return mask_bits(_mm512_cmp_ps_mask(values, bound, _CMP_GE_OQ));
     }
-    static std::uint32_t not_numbers(Floats values) { return _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q); }
+    static std::uint32_t not_numbers(Floats values) {
+        return mask_bits(_mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q));
+    }
 
     static __m512i broadcast16(std::uint16_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }
     static __m512i load_magnitudes16(const std::uint16_t *source) {
