@@ -3,9 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
-#include <system_error>
+#include <exception>
 #include <thread>
 
 namespace speft::cpu {
@@ -46,7 +45,7 @@ void ThreadPool::run(Job &job, int helpers) {
     Request request{.job = job, .wanted = helpers};
     {
         const std::lock_guard lock(mutex_);
-        requests_.push_back(&request);
+        append(request);
         wanted_ += helpers;
         grow();
     }
@@ -55,26 +54,39 @@ void ThreadPool::run(Job &job, int helpers) {
     std::unique_lock lock(mutex_);
     if (request.wanted > 0) {
         wanted_ -= request.wanted;
-        requests_.erase(std::find(requests_.begin(), requests_.end(), &request));
+        remove(request);
     }
     request.left.wait(lock, [&] { return request.working == 0; });
 }
 
-// With `mutex_` held. Where the system gives no more threads, fewer do the same work.
+// With `mutex_` held, as the two below.
+void ThreadPool::append(Request &request) {
+    Request **place = &first_;
+    while (*place) place = &(*place)->next;
+    *place = &request;
+}
+
+void ThreadPool::remove(Request &request) {
+    Request **place = &first_;
+    while (*place != &request) place = &(*place)->next;
+    *place = request.next;
+}
+
+// Where the system gives no more threads, or no memory for one, fewer do the same work.
 void ThreadPool::grow() {
     const SignalsBlocked blocked;
     try {
         for (; free_ < wanted_; ++free_) std::thread([this] { serve(); }).detach();
-    } catch (const std::system_error &) {
+    } catch (const std::exception &) {
     }
 }
 
 void ThreadPool::serve() {
     std::unique_lock lock(mutex_);
     for (;;) {
-        posted_.wait(lock, [&] { return !requests_.empty(); });
-        Request &request = *requests_.front();
-        if (--request.wanted == 0) requests_.pop_front();
+        posted_.wait(lock, [&] { return first_ != nullptr; });
+        Request &request = *first_;
+        if (--request.wanted == 0) remove(request);
         --wanted_;
         --free_;
         ++request.working;

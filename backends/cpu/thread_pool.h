@@ -4,7 +4,6 @@
 #include <sys/types.h>
 
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 
 #include "backends/cpu/job.h"
@@ -26,19 +25,23 @@ private:
         Job &job;
         int wanted;
         int working = 0;
+        Request *next = nullptr;
         std::condition_variable left{};
     };
 
     explicit ThreadPool(pid_t process) : process_(process) {}
+    void append(Request &request);
+    void remove(Request &request);
     void grow();
     void serve();
 
     const pid_t process_;
     std::mutex mutex_;
     std::condition_variable posted_;
-    std::deque<Request *> requests_;  // those that still want helpers
-    int wanted_ = 0;                  // by all of them together
-    int free_ = 0;                    // threads that are not at a job
+    Request *first_ = nullptr;  // of those that still want helpers: a list without memory, so that a job cannot fail
+                                // to start when half of an operation is done
+    int wanted_ = 0;            // by all of them together
+    int free_ = 0;              // threads that are not at a job
 };
 
 }  // namespace speft::cpu

@@ -42,7 +42,11 @@ speft_status report_out_of_memory(speft_error **error) noexcept {
 }
 
 speft_status report_internal(speft_error **error, const char *message) noexcept {
-    return report_failure(error, Failure(SPEFT_INTERNAL, std::string("unexpected: ") + message));
+    try {
+        return report_failure(error, Failure(SPEFT_INTERNAL, std::string("unexpected: ") + message));
+    } catch (...) {
+        return report_out_of_memory(error);
+    }
 }
 
 }  // namespace speft

@@ -37,7 +37,7 @@ void *Device::allocate(std::uint64_t bytes) {
     void *memory = allocator_ ? allocator_->allocate(allocator_->user, bytes, alignment, stream_)
                               : table_.allocate(device_, bytes);
     if (!memory)
-        throw Failure(SPEFT_OUT_OF_MEMORY, "cannot allocate " + std::to_string(bytes) + " bytes", table_.name);
+        throw Failure(SPEFT_OUT_OF_MEMORY, "no memory: cannot allocate " + std::to_string(bytes) + " bytes", table_.name);
     return memory;
 }
 

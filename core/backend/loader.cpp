@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <new>
 #include <vector>
 
 #ifdef SPEFT_STATIC_CPU
@@ -38,6 +40,15 @@ std::vector<std::string> folders_to_search(const std::string &folder) {
     return folders;
 }
 
+// NULL where there is no library to load; dlerror() has the reason. It tells a lack of memory like a file that is
+// missing or broken, but errno knows.
+void *open_library(const std::string &path) {
+    errno = 0;
+    void *const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library && errno == ENOMEM) throw std::bad_alloc();
+    return library;
+}
+
 LoadedBackend check(const std::string &name, const std::string &origin, speft_backend_main_function entry) {
     const speft_backend_table *table = entry(SPEFT_BACKEND_ABI_VERSION);
     if (!table)
@@ -63,7 +74,7 @@ LoadedBackend load_backend(const std::string &name, const std::string &folder) {
         std::string reason;
         if (access(path.c_str(), F_OK) != 0) {
             reason = path + ": no such file";
-        } else if (void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)) {
+        } else if (void *library = open_library(path)) {
             if (void *entry = dlsym(library, "speft_backend_main")) {
                 LoadedBackend loaded = check(name, path, reinterpret_cast<speft_backend_main_function>(entry));
                 if (loaded.table) return loaded;

@@ -9,6 +9,7 @@
 #include "core/selection/method_name.h"
 #include "core/storage/defect.h"
 #include "core/storage/json.h"
+#include "core/storage/json_writer.h"
 #include "core/storage/shape.h"
 #include "speft/adapter.h"
 #include "speft/backend.h"
@@ -81,16 +82,18 @@ std::uint64_t parse_seed(const std::string &text) {
 // is shorter than the deltas of even a small mask.
 std::int32_t common_type(const AdapterRecord &record) { return record.parameters.front().scalar_type; }
 
-nlohmann::ordered_json format_parameter(const ParameterRecord &parameter, std::int32_t common_type) {
-    nlohmann::ordered_json formatted = {{"name", parameter.name}, {"shape", parameter.shape}};
+void write_parameter(JsonWriter &json, const ParameterRecord &parameter, std::int32_t common_type) {
+    json.begin_object();
+    json.member("name", parameter.name);
+    json.member("shape", parameter.shape);
     if (parameter.scalar_type != common_type)
-        formatted["type"] = find_word(scalar_types, parameter.scalar_type, "type");
-    if (parameter.group != 0) formatted["group"] = parameter.group;
+        json.member("type", find_word(scalar_types, parameter.scalar_type, "type"));
+    if (parameter.group != 0) json.member("group", parameter.group);
     if (parameter.role == SPEFT_ROLE_SPARSE)
-        formatted["count"] = parameter.indices.size();
+        json.member("count", parameter.indices.size());
     else
-        formatted["role"] = find_word(roles, parameter.role, "role");
-    return formatted;
+        json.member("role", find_word(roles, parameter.role, "role"));
+    json.end_object();
 }
 
 ParameterRecord parse_parameter(const JsonObject &parameter, std::int32_t common_type) {
@@ -115,29 +118,32 @@ std::uint64_t parse_count(const JsonObject &parameter, const ParameterRecord &re
 }  // namespace
 
 std::string format_metadata(const AdapterRecord &record) {
-    nlohmann::ordered_json adapter = {
-        {"method", get_method_name(record.method)},
-        {"scope", find_word(scopes, record.scope, "scope")},
-        {"random", find_word(randoms, record.random, "random")},
-        {"density", record.density},
-        {"budget", record.budget},
-        {"rank", record.rank},
-        {"model_scalars", record.model_scalars},
-        {"seed", std::to_string(record.seed)},
-        {"delta_type", find_word(delta_types, record.delta_type, "delta type")},
-        {"optimizer", find_word(optimizers, record.optimizer, "optimizer")},
-        {"age", find_word(ages, record.age, "age")},
-        {"steps", record.steps},
-        {"type", find_word(scalar_types, common_type(record), "type")},
-        {"parameters", nlohmann::ordered_json::array()},
-    };
+    JsonWriter json;
+    json.begin_object();
+    json.member("method", get_method_name(record.method));
+    json.member("scope", find_word(scopes, record.scope, "scope"));
+    json.member("random", find_word(randoms, record.random, "random"));
+    json.member("density", record.density);
+    json.member("budget", record.budget);
+    json.member("rank", record.rank);
+    json.member("model_scalars", record.model_scalars);
+    json.member("seed", std::to_string(record.seed));
+    json.member("delta_type", find_word(delta_types, record.delta_type, "delta type"));
+    json.member("optimizer", find_word(optimizers, record.optimizer, "optimizer"));
+    json.member("age", find_word(ages, record.age, "age"));
+    json.member("steps", record.steps);
+    json.member("type", find_word(scalar_types, common_type(record), "type"));
+    json.key("parameters");
+    json.begin_array();
     for (const ParameterRecord &parameter : record.parameters)
-        adapter["parameters"].push_back(format_parameter(parameter, common_type(record)));
-    return adapter.dump();
+        write_parameter(json, parameter, common_type(record));
+    json.end_array();
+    json.end_object();
+    return json.take();
 }
 
 AdapterMetadata parse_metadata(const std::string &text) {
-    const nlohmann::json parsed = parse_json_object(text, "\"speft.adapter\"");
+    const Json parsed = parse_json_object(text, "\"speft.adapter\"");
     const JsonObject adapter(parsed, "\"speft.adapter\"");
     AdapterMetadata metadata;
     AdapterRecord &record = metadata.record;
@@ -155,7 +161,7 @@ AdapterMetadata parse_metadata(const std::string &text) {
     record.steps = adapter.size("steps");
     const std::int32_t common_type = find_number(scalar_types, adapter, "type");
     std::vector<JsonObject> parameters;
-    for (const nlohmann::json &value : adapter.array("parameters")) {
+    for (const Json &value : adapter.array("parameters")) {
         parameters.emplace_back(value, "parameter " + std::to_string(parameters.size()));
         record.parameters.push_back(parse_parameter(parameters.back(), common_type));
     }

@@ -5,17 +5,18 @@
 #include <bit>
 #include <functional>
 #include <limits>
+#include <map>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
-
-#include <nlohmann/json.hpp>
+#include <variant>
 
 #include "core/base/status.h"
 #include "core/base/tensor_view.h"
 #include "core/storage/defect.h"
 #include "core/storage/json.h"
+#include "core/storage/json_writer.h"
 #include "core/storage/progress.h"
 #include "core/storage/shape.h"
 
@@ -55,13 +56,14 @@ std::optional<std::uint64_t> size_in_bytes(std::string_view type, std::span<cons
     return *count * size;
 }
 
-TensorMetadata parse_metadata(const nlohmann::json &value) {
-    if (!value.is_object()) throw Defect("\"__metadata__\" must be an object");
+TensorMetadata parse_metadata(const Json &value) {
+    const auto *members = std::get_if<JsonMembers>(&value.value);
+    if (!members) throw Defect("\"__metadata__\" must be an object");
     TensorMetadata metadata;
-    for (const auto &member : value.items()) {
-        if (!member.value().is_string())
-            throw Defect(quote(member.key()) + " of \"__metadata__\" must be a string");
-        metadata.emplace(member.key(), member.value().get_ref<const std::string &>());
+    for (const JsonMember &member : *members) {
+        const auto *text = std::get_if<std::string>(&member.value.value);
+        if (!text) throw Defect(quote(member.key) + " of \"__metadata__\" must be a string");
+        metadata.emplace(member.key, *text);
     }
     return metadata;
 }
@@ -76,17 +78,47 @@ std::vector<const NamedTensor *> order_by_width(const Tensors &tensors) {
     return ordered;
 }
 
-std::string make_header(const TensorMetadata &metadata, std::span<const NamedTensor *const> tensors) {
-    nlohmann::json header;
-    header[metadata_key] = metadata;
-    std::uint64_t offset = 0;
-    for (const NamedTensor *named : tensors) {
-        const auto &[name, tensor] = *named;
-        const std::uint64_t end = offset + tensor.bytes.size();
-        header[name] = {{"dtype", tensor.type}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
-        offset = end;
+using Range = std::array<std::int64_t, 2>;  // begin and end, in the data
+
+std::map<std::string_view, Range> place_data(std::span<const NamedTensor *const> ordered) {
+    std::map<std::string_view, Range> places;
+    std::int64_t end = 0;
+    for (const NamedTensor *tensor : ordered) {
+        const std::int64_t begin = end;
+        end += static_cast<std::int64_t>(tensor->second.bytes.size());
+        places[tensor->first] = {begin, end};
     }
-    std::string text = header.dump();
+    return places;
+}
+
+void write_metadata(JsonWriter &json, const TensorMetadata &metadata) {
+    json.begin_object();
+    for (const auto &[name, text] : metadata) json.member(name, text);
+    json.end_object();
+}
+
+void write_entry(JsonWriter &json, const Tensor &tensor, const Range &place) {
+    json.begin_object();
+    json.member("data_offsets", place);
+    json.member("dtype", tensor.type);
+    json.member("shape", tensor.shape);
+    json.end_object();
+}
+
+// Its entries stand by name. `ordered` is how the data follows.
+std::string make_header(const TensorMetadata &metadata, const Tensors &tensors,
+                        std::span<const NamedTensor *const> ordered) {
+    std::map<std::string_view, Range> places = place_data(ordered);
+    JsonWriter header;
+    header.begin_object();
+    header.key(metadata_key);
+    write_metadata(header, metadata);
+    for (const auto &[name, tensor] : tensors) {
+        header.key(name);
+        write_entry(header, tensor, places[name]);
+    }
+    header.end_object();
+    std::string text = header.take();
     text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data is aligned
     if (text.size() > longest_header)
         refuse("the file's header would have " + std::to_string(text.size()) + " bytes, expected at most " +
@@ -120,13 +152,13 @@ std::string SafetensorsFile::read_header() const {
 }
 
 void SafetensorsFile::parse_header(const std::string &header) {
-    const nlohmann::json parsed = parse_json_object(header, "the header");
-    for (const auto &member : parsed.items()) {
-        if (member.key() == metadata_key)
-            metadata_ = parse_metadata(member.value());
+    const Json parsed = parse_json_object(header, "the header");
+    const JsonObject object(parsed, "the header");
+    for (const auto &[key, value] : object.members()) {
+        if (key == metadata_key)
+            metadata_ = parse_metadata(value);
         else
-            entries_.emplace(member.key(),
-                             parse_entry(member.key(), {member.value(), "tensor " + quote(member.key())}));
+            entries_.emplace(key, parse_entry(key, {value, "tensor " + quote(key)}));
     }
 }
 
@@ -184,7 +216,7 @@ Tensors SafetensorsFile::read_tensors(const speft_progress *progress) const {
 void write_safetensors(ByteSink &sink, const TensorMetadata &metadata, const Tensors &tensors,
                        const speft_progress *progress) {
     const std::vector<const NamedTensor *> ordered = order_by_width(tensors);
-    const std::string header = make_header(metadata, ordered);
+    const std::string header = make_header(metadata, tensors, ordered);
     const auto length = std::bit_cast<LengthBytes>(std::uint64_t{header.size()});
     std::uint64_t total = length.size() + header.size();
     for (const NamedTensor *tensor : ordered) total += tensor->second.bytes.size();

@@ -10,6 +10,7 @@
 #include "core/storage/defect.h"
 #include "core/storage/float_code.h"
 #include "core/storage/json.h"
+#include "core/storage/json_writer.h"
 
 namespace speft {
 
@@ -88,14 +89,20 @@ void take_state(TensorReader &tensors, AdapterRecord &record) {
 }  // namespace
 
 std::string format_training(const AdapterRecord &record) {
-    nlohmann::ordered_json training = {
-        {"observations", record.training->observations},
-        {"parameters", nlohmann::ordered_json::array()},
-    };
-    for (const ParameterTraining &parameter : record.training->parameters)
-        training["parameters"].push_back(
-            {{"received", word_of(parameter.received)}, {"updates", parameter.updates}});
-    return training.dump();
+    JsonWriter json;
+    json.begin_object();
+    json.member("observations", record.training->observations);
+    json.key("parameters");
+    json.begin_array();
+    for (const ParameterTraining &parameter : record.training->parameters) {
+        json.begin_object();
+        json.member("received", word_of(parameter.received));
+        json.member("updates", parameter.updates);
+        json.end_object();
+    }
+    json.end_array();
+    json.end_object();
+    return json.take();
 }
 
 void add_training_tensors(const AdapterRecord &record, Tensors &tensors) {
@@ -116,11 +123,11 @@ void add_training_tensors(const AdapterRecord &record, Tensors &tensors) {
 }
 
 void take_training(const std::string &text, TensorReader &tensors, AdapterRecord &record) {
-    const nlohmann::json parsed = parse_json_object(text, "\"speft.training\"");
+    const Json parsed = parse_json_object(text, "\"speft.training\"");
     const JsonObject object(parsed, "\"speft.training\"");
     TrainingRecord &training = record.training.emplace();
     training.observations = object.size("observations");
-    for (const nlohmann::json &value : object.array("parameters")) {
+    for (const Json &value : object.array("parameters")) {
         const std::string where = "the training of parameter " + std::to_string(training.parameters.size());
         training.parameters.push_back(parse_parameter({value, where}));
     }
