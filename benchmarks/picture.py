@@ -52,7 +52,7 @@ def _draw_operations(axes: Axes, operations: Sequence[Sequence[Row]]) -> Iterato
     place = 0.0
     for first, *others in operations:
         yield place
-        _draw_bar(axes, place, first.over_limit, OURS, readable(first.seconds))
+        _draw_bar(axes, place, first.over_limit, OURS, readable(first.seconds), beside=first.target)
         if first.target is not None:
             axes.plot([first.target] * 2, [place - 0.5, place + 0.5], color=TARGET, linewidth=2.5)
         for row in (first, *others):
@@ -64,11 +64,14 @@ def _draw_operations(axes: Axes, operations: Sequence[Sequence[Row]]) -> Iterato
         place += 1 + GAP
 
 
-def _draw_bar(axes: Axes, place: float, times: float, color: str, text: str) -> None:
+def _draw_bar(
+    axes: Axes, place: float, times: float, color: str, text: str, beside: float | None = None
+) -> None:
+    """A bar, and its text right of it and of the mark `beside` it."""
     axes.barh(place, times, height=0.9, color=color)
     axes.annotate(
         f"{ratio(times)}×   {text}",
-        (times, place),
+        (max(times, beside or 0), place),
         (4, 0),
         textcoords="offset points",
         va="center",

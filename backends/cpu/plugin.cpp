@@ -1,5 +1,6 @@
 // The table that libspeft loads: the device's life and its memory. Its operations are in implementations.cpp.
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -71,10 +72,17 @@ speft_status set_stream(speft_backend_device *, void *stream, speft_backend_fail
 
 speft_status synchronize(speft_backend_device *, speft_backend_failure *) { return SPEFT_OK; }
 
+// Arrays as large as the weights are asked for in huge pages: with small ones, first touching and giving back an
+// accumulator takes as long as a selection. The kernel may decline, and nothing but time depends on it.
 void *allocate(speft_backend_device *, std::uint64_t bytes) {
+    constexpr std::uint64_t huge_page = 2 << 20;
     if (bytes > PTRDIFF_MAX) return nullptr;
+    const bool huge = bytes >= 4 * huge_page;
     void *memory = nullptr;
-    return posix_memalign(&memory, memory_alignment, std::max<std::uint64_t>(bytes, 1)) == 0 ? memory : nullptr;
+    if (posix_memalign(&memory, huge ? huge_page : memory_alignment, std::max<std::uint64_t>(bytes, 1)) != 0)
+        return nullptr;
+    if (huge) madvise(memory, bytes / huge_page * huge_page, MADV_HUGEPAGE);
+    return memory;
 }
 
 void deallocate(speft_backend_device *, void *memory, std::uint64_t) { std::free(memory); }
