@@ -41,30 +41,30 @@ MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std:
     const std::unique_ptr<Optimizer> optimizer = make_optimizer(options.optimizer, parameters.size());
     static const std::uint32_t some_mask = 0;
 
-    const std::uint64_t sparse = total_size(find_targets(parameters));
-    std::uint64_t accumulators = 0, observing = 0, accumulating = 0, kept = 0, training = 0;
-    if (needs_gradients(options.selection.method) || options.selection.method == SPEFT_SELECT_GIVEN_SCORES)
-        accumulators = sparse * sizeof(float);
-    // A parameter's share of the selected scalars is not known yet, but in proportion; only types hang on it.
-    for (const Parameter &parameter : parameters) {
-        const bool masked = parameter.role == Role::sparse;
-        const std::uint64_t count =
-            !masked ? parameter.size
-            : sparse == 0
-                ? 0
-                : static_cast<std::uint64_t>(static_cast<double>(selected) * static_cast<double>(parameter.size) /
-                                             static_cast<double>(sparse));
-        const std::uint64_t bytes = trained_bytes(parameter, options.delta_type, *optimizer);
-        training += count * bytes;
-        kept += count * (bytes - sizeof(float) - optimizer->state_bytes());
-        if (!masked) continue;
-        if (needs_gradients(options.selection.method))
+    const std::vector<Target> targets = find_targets(parameters);
+    const bool observes = needs_gradients(options.selection.method);
+    std::uint64_t accumulators = 0, observing = 0, accumulating = 0;
+    if (observes || options.selection.method == SPEFT_SELECT_GIVEN_SCORES)
+        accumulators = total_size(targets) * sizeof(float);
+    std::vector<std::uint64_t> counts;
+    for (const Parameter &parameter : parameters) counts.push_back(parameter.size);
+    // A target's share of the selected scalars is not known yet, but in proportion; only types hang on it.
+    const std::vector<std::uint64_t> shares = share_out(selected, targets);
+    for (std::size_t target = 0; target < targets.size(); ++target) {
+        const Parameter &parameter = parameters[targets[target].position];
+        counts[targets[target].position] = shares[target];
+        if (observes)
             observing = std::max(observing, product_scratch(device, parameter, tokens, nullptr, parameter.size));
-        accumulating = std::max(accumulating, product_scratch(device, parameter, tokens, &some_mask, count));
+        accumulating = std::max(accumulating, product_scratch(device, parameter, tokens, &some_mask, shares[target]));
+    }
+    std::uint64_t kept = 0, training = 0;
+    for (std::size_t position = 0; position < parameters.size(); ++position) {
+        const std::uint64_t bytes = trained_bytes(parameters[position], options.delta_type, *optimizer);
+        training += counts[position] * bytes;
+        kept += counts[position] * (bytes - sizeof(float) - optimizer->state_bytes());
     }
 
     MemoryPlan plan;
-    const bool observes = needs_gradients(options.selection.method);
     plan.observation = (observes ? 2 : 1) * accumulators + observing;
     plan.announced_observation = accumulators + observing;
     plan.selection = accumulators + kept +

@@ -19,12 +19,4 @@ PackedArrays::PackedArrays(Device &device, const Masks &masks, std::vector<Scala
     buffer_ = Buffer<std::byte>(device, end);
 }
 
-std::uint64_t PackedArrays::bytes_for(const std::vector<std::uint64_t> &counts,
-                                      const std::vector<ScalarType> &types) {
-    std::uint64_t sum = 0;
-    for (std::size_t parameter = 0; parameter < types.size(); ++parameter)
-        sum += padded(counts[parameter] * size_of(types[parameter]));
-    return sum;
-}
-
 }  // namespace speft

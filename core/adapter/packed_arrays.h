@@ -16,8 +16,6 @@ public:
     // Not initialized. `types`: one a parameter.
     PackedArrays(Device &device, const Masks &masks, std::vector<ScalarType> types);
 
-    static std::uint64_t bytes_for(const std::vector<std::uint64_t> &counts, const std::vector<ScalarType> &types);
-
     std::byte *data(std::size_t parameter) const { return buffer_.data() + offsets_[parameter]; }
     // Without the padding after it.
     std::uint64_t bytes(std::size_t parameter) const { return counts_[parameter] * size_of(types_[parameter]); }

@@ -4,15 +4,12 @@
 #include <optional>
 
 #include "speft/status.h"
-#include "tests/conformance/values.h"
+#include "tests/conformance/scores.h"
 
 namespace data = boost::unit_test::data;
 using namespace conformance;
 
 namespace {
-
-const std::vector<std::int32_t> formulas = {SPEFT_SCORE_ABS_WEIGHT, SPEFT_SCORE_ABS_GRADIENT,
-                                            SPEFT_SCORE_ABS_PRODUCT, SPEFT_SCORE_GIVEN};
 
 struct Group {
     const char *name;
@@ -44,14 +41,7 @@ Case make_case(const Group &group, std::int32_t formula, std::int32_t type, Valu
 }
 
 float compute_score(const Case &test, std::uint64_t tensor, std::uint64_t i) {
-    const float weight = test.weights[tensor].get(i), sum = test.sums[tensor][i];
-    const float gradient = rounded(sum / test.total_weight);
-    switch (test.formula) {
-    case SPEFT_SCORE_ABS_WEIGHT: return std::fabs(weight);
-    case SPEFT_SCORE_ABS_GRADIENT: return std::fabs(gradient);
-    case SPEFT_SCORE_ABS_PRODUCT: return std::fabs(rounded(gradient * weight));
-    default: return sum;
-    }
+    return score_of(test.formula, test.weights[tensor].get(i), test.sums[tensor][i], test.total_weight);
 }
 
 struct Ranked {
