@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "feistel_network.h"
 #include "scalar.h"
 
 namespace speft {
@@ -44,19 +45,25 @@ SPEFT_HOST_DEVICE inline std::uint32_t draw_bits(std::uint32_t key, std::uint32_
     return mix32(key ^ (counter * 0x9e3779b9u)) >> 16;
 }
 
+// That of a Permutation of [0, size).
+SPEFT_HOST_DEVICE inline FeistelNetwork make_feistel_network(std::uint64_t key, std::uint64_t size) {
+    unsigned bits = 8;  // halves of fewer than 4 bits mix measurably worse; the walk out of 256 is cheap
+    while ((std::uint64_t{1} << bits) < size) ++bits;
+    FeistelNetwork network{};
+    network.right_bits = bits / 2;
+    network.right_mask = (1u << network.right_bits) - 1u;
+    network.left_mask = (1u << (bits - network.right_bits)) - 1u;
+    for (unsigned round = 0; round < FeistelNetwork::rounds; ++round)
+        network.keys[round] = static_cast<std::uint32_t>(draw64(key, round) >> 32);
+    return network;
+}
+
 // A permutation of [0, size), 1 <= size < 2^32. `left` holds the high half of the bits and `right` the low half; a
 // round replaces one of them by its sum with a hash of the other, alternating, so that halves may differ in width.
 class Permutation {
 public:
-    SPEFT_HOST_DEVICE Permutation(std::uint64_t key, std::uint64_t size) : size_(size) {
-        unsigned bits = 8;  // halves of fewer than 4 bits mix measurably worse; the walk out of 256 is cheap
-        while ((std::uint64_t{1} << bits) < size) ++bits;
-        right_bits_ = bits / 2;
-        right_mask_ = (1u << right_bits_) - 1u;
-        left_mask_ = (1u << (bits - right_bits_)) - 1u;
-        for (unsigned round = 0; round < rounds; ++round)
-            keys_[round] = static_cast<std::uint32_t>(draw64(key, round) >> 32);
-    }
+    SPEFT_HOST_DEVICE Permutation(std::uint64_t key, std::uint64_t size)
+        : size_(size), network_(make_feistel_network(key, size)) {}
 
     SPEFT_HOST_DEVICE std::uint32_t operator()(std::uint32_t index) const {
         do index = forward(index);
@@ -71,31 +78,28 @@ public:
     }
 
 private:
-    static constexpr unsigned rounds = 8;
+    static constexpr unsigned rounds = FeistelNetwork::rounds;
 
     SPEFT_HOST_DEVICE std::uint32_t forward(std::uint32_t index) const {
-        std::uint32_t left = index >> right_bits_, right = index & right_mask_;
+        std::uint32_t left = index >> network_.right_bits, right = index & network_.right_mask;
         for (unsigned round = 0; round < rounds; round += 2) {
-            left = (left + mix32(right ^ keys_[round])) & left_mask_;
-            right = (right + mix32(left ^ keys_[round + 1])) & right_mask_;
+            left = (left + mix32(right ^ network_.keys[round])) & network_.left_mask;
+            right = (right + mix32(left ^ network_.keys[round + 1])) & network_.right_mask;
         }
-        return (left << right_bits_) | right;
+        return (left << network_.right_bits) | right;
     }
 
     SPEFT_HOST_DEVICE std::uint32_t backward(std::uint32_t index) const {
-        std::uint32_t left = index >> right_bits_, right = index & right_mask_;
+        std::uint32_t left = index >> network_.right_bits, right = index & network_.right_mask;
         for (unsigned round = rounds; round > 0; round -= 2) {
-            right = (right - mix32(left ^ keys_[round - 1])) & right_mask_;
-            left = (left - mix32(right ^ keys_[round - 2])) & left_mask_;
+            right = (right - mix32(left ^ network_.keys[round - 1])) & network_.right_mask;
+            left = (left - mix32(right ^ network_.keys[round - 2])) & network_.left_mask;
         }
-        return (left << right_bits_) | right;
+        return (left << network_.right_bits) | right;
     }
 
     std::uint64_t size_;
-    unsigned right_bits_;
-    std::uint32_t left_mask_;
-    std::uint32_t right_mask_;
-    std::uint32_t keys_[rounds];
+    FeistelNetwork network_;
 };
 
 }  // namespace speft

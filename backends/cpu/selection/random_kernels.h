@@ -4,17 +4,9 @@
 #include <cstdint>
 
 #include "backends/cpu/selection/offsets.h"
+#include "core/base/feistel_network.h"
 
 namespace speft::cpu {
-
-// The rounds of a Permutation, spelled out for vectors.
-struct FeistelNetwork {
-    static constexpr unsigned rounds = 8;
-    unsigned right_bits;
-    std::uint32_t left_mask;
-    std::uint32_t right_mask;
-    std::uint32_t keys[rounds];
-};
 
 struct RandomKernels {
     // values[i] = one pass of values[i] through the network, without the walk; `count` is a multiple of random_step.

@@ -25,14 +25,7 @@ unsigned count_bits(std::uint64_t size) { return static_cast<unsigned>(std::bit_
 class VectorPermutation {
 public:
     VectorPermutation(const RandomKernels &kernels, std::uint64_t key, std::uint64_t size)
-        : kernels_(kernels), size_(size) {
-        const unsigned bits = std::max(8u, count_bits(size));
-        network_.right_bits = bits / 2;
-        network_.right_mask = (1u << network_.right_bits) - 1u;
-        network_.left_mask = (1u << (bits - network_.right_bits)) - 1u;
-        for (unsigned round = 0; round < FeistelNetwork::rounds; ++round)
-            network_.keys[round] = static_cast<std::uint32_t>(draw64(key, round) >> 32);
-    }
+        : kernels_(kernels), size_(size), network_(make_feistel_network(key, size)) {}
 
     // The images of [begin, end), in an order of its own. What lands outside [0, size) walks on in the next pass
     // together: vectors stay full, and no branch hangs on a single index.
