@@ -62,10 +62,7 @@ def assert_same_weights(batches, reference):
             assert not changed.any()
 
 
-@pytest.mark.parametrize("gradient", MODES)
-def test_plain_loop(batches, make_adapter, gradient):
-    adapter = make_adapter(gradient=gradient)
-    reference = Reference(batches, adapter.masks)
+def train_both(batches, adapter, reference):
     for index in range(STEPS):
         batches.loss(index).backward()
         adapter.step()
@@ -74,6 +71,13 @@ def test_plain_loop(batches, make_adapter, gradient):
         reference.gather()
         reference.step()
     assert_same_weights(batches, reference)
+
+
+@pytest.mark.parametrize("gradient", MODES)
+def test_plain_loop(batches, make_adapter, gradient):
+    adapter = make_adapter(gradient=gradient)
+    reference = Reference(batches, adapter.masks)
+    train_both(batches, adapter, reference)
     for name, delta in reference.deltas.items():
         torch.testing.assert_close(adapter.deltas[name], delta.detach(), **TOLERANCE)
 
@@ -84,14 +88,7 @@ def test_sgd(batches, make_adapter, momentum):
     reference = Reference(batches, adapter.masks)
     groups = [{"params": list(reference.deltas.values())}, {"params": reference.head}]
     reference.optimizer = torch.optim.SGD(groups, lr=0.1, momentum=momentum, weight_decay=0.01)
-    for index in range(STEPS):
-        batches.loss(index).backward()
-        adapter.step()
-        adapter.zero_grad()
-        batches.loss(index, reference.model).backward()
-        reference.gather()
-        reference.step()
-    assert_same_weights(batches, reference)
+    train_both(batches, adapter, reference)
 
 
 def test_bfloat16_deltas(batches, make_adapter):
