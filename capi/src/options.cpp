@@ -45,7 +45,7 @@ void refuse_moving_masks(const speft_schedule_options *options) {
     if (!options) return;
     speft_schedule_options given = read_struct(options, "schedule options");
     if (given.schedule || given.total_steps || given.reselect_every || given.window || given.rate != 0 ||
-        given.candidates || given.drop || given.keep_moments)
+        given.candidates || given.drop || given.keep_moments || given.settled_limit)
         refuse_unsupported("schedule options: masks that move are not in this version; leave every field at 0");
 }
 

@@ -232,7 +232,7 @@ std::unique_ptr<Adapter::Training> Adapter::make_training(Masks masks) const {
     for (std::size_t index = 0; index < parameters_.size(); ++index) delta_types.push_back(delta_type(index));
     made->deltas = PackedArrays(device(), made->masks, std::move(delta_types));
     made->gradients = Gradients(parameters_.size());
-    made->optimizer = make_optimizer(options_.optimizer, parameters_.size());
+    made->optimizer = make_optimizer(options_.optimizer, parameters_);
     return made;
 }
 
@@ -289,6 +289,7 @@ void Adapter::start_dense(Training &training) const {
         values.count = segment.count;
         values.source_type = segment.weights_type;
         values.scale = 1;
+        values.weight = 1;
         device().run(values);
         dense.push_back(segment);
     }

@@ -1,8 +1,6 @@
 // The state of a training as plain data on the host, and back.
 #include "core/adapter/adapter.h"
 
-#include <utility>
-
 #include "core/base/status.h"
 #include "core/storage/json.h"
 
@@ -10,20 +8,26 @@ namespace speft {
 
 namespace {
 
-constexpr std::pair<StateType, const char *> state_types[] = {
-    {StateType::float32, "F32"},
-    {StateType::uint32, "U32"},
+struct StateTypeName {
+    StateType type;
+    const char *name;  // as safetensors has it
+    std::uint64_t bytes;
 };
-constexpr std::uint64_t state_type_size = 4;  // of both
 
-const char *name_of(StateType type) { return state_types[static_cast<std::size_t>(type)].second; }
+constexpr StateTypeName state_types[] = {
+    {StateType::float32, "F32", 4}, {StateType::bfloat16, "BF16", 2}, {StateType::uint16, "U16", 2},
+    {StateType::uint8, "U8", 1},    {StateType::int32, "I32", 4},
+};
 
-StateType state_type_of(const std::string &name) {
-    return name == name_of(StateType::uint32) ? StateType::uint32 : StateType::float32;
+const StateTypeName &look_up(const std::string &name) {
+    for (const StateTypeName &known : state_types)
+        if (name == known.name) return known;
+    throw Failure(SPEFT_CORRUPT, "the checkpoint has a state of the unknown type " + quote(name));
 }
 
-StateRecord record_state(Device &device, const OptimizerState &state, std::uint64_t trained) {
-    StateRecord record{state.name, name_of(state.type), std::vector<std::byte>(trained * state_type_size)};
+StateRecord record_state(Device &device, const OptimizerState &state) {
+    const StateTypeName &type = state_types[static_cast<std::size_t>(state.type)];
+    StateRecord record{state.name, type.name, state.count, std::vector<std::byte>(state.count * type.bytes)};
     device.copy_to_host(record.bytes.data(), state.values, record.bytes.size());
     return record;
 }
@@ -56,7 +60,7 @@ AdapterRecord Adapter::checkpoint() const {
         trained.updates = state.optimizer->updates()[index];
     }
     for (const OptimizerState &values : state.optimizer->state())
-        training.state.push_back(record_state(device(), values, state.masks.trained));
+        training.state.push_back(record_state(device(), values));
     return record;
 }
 
@@ -79,7 +83,7 @@ void Adapter::restore(Training &training, const TrainingRecord &record) {
     training.optimizer->set_updates(std::move(updates));
     for (const StateRecord &values : record.state) {
         void *const target = training.optimizer->allocate_state(device(), training.masks, values.name.c_str(),
-                                                                state_type_of(values.type));
+                                                                look_up(values.type).type, values.count);
         if (!target)
             throw Failure(SPEFT_CORRUPT,
                           "the checkpoint has the state " + quote(values.name) + ", which its optimizer does not");

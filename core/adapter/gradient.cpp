@@ -83,6 +83,7 @@ void add_gradient(Device &device, const GradientTarget &target, const Gradient &
     sum.count = target.count;
     sum.source_type = static_cast<std::int32_t>(scalar_type_of(source, "gradient"));
     sum.scale = scale;
+    sum.weight = 1;
     device.run(sum);
 }
 

@@ -38,7 +38,7 @@ MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std:
                        std::uint64_t tokens) {
     check_adapter(options, parameters);
     const std::uint64_t selected = count_selected(options.selection, parameters);
-    const std::unique_ptr<Optimizer> optimizer = make_optimizer(options.optimizer, parameters.size());
+    const std::unique_ptr<Optimizer> optimizer = make_optimizer(options.optimizer, parameters);
     static const std::uint32_t some_mask = 0;
 
     const std::vector<Target> targets = find_targets(parameters);

@@ -12,7 +12,8 @@ namespace speft {
 inline constexpr const char *operation_names[] = {
     "add_values", "add_product", "select_top", "select_random", "sum_squares", "scale",
     "step_adamw", "capture",     "merge",      "unmerge",       "select_rows", "step_sgd",
-    "measure_rounding",
+    "measure_rounding", "add_example_squares", "add_column_squares", "select_product", "factorize", "find_indices",
+    "combine_indices", "take", "step_lion", "step_sm3", "step_adafactor", "convert_moments",
 };
 static_assert(sizeof operation_names / sizeof *operation_names == SPEFT_OPERATION_COUNT);
 
@@ -31,6 +32,17 @@ template <> inline constexpr std::int32_t operation_of<speft_unmerge_segments> =
 template <> inline constexpr std::int32_t operation_of<speft_select_rows> = SPEFT_OPERATION_SELECT_ROWS;
 template <> inline constexpr std::int32_t operation_of<speft_step_sgd> = SPEFT_OPERATION_STEP_SGD;
 template <> inline constexpr std::int32_t operation_of<speft_measure_rounding> = SPEFT_OPERATION_MEASURE_ROUNDING;
+template <> inline constexpr std::int32_t operation_of<speft_add_example_squares> = SPEFT_OPERATION_ADD_EXAMPLE_SQUARES;
+template <> inline constexpr std::int32_t operation_of<speft_add_column_squares> = SPEFT_OPERATION_ADD_COLUMN_SQUARES;
+template <> inline constexpr std::int32_t operation_of<speft_select_product> = SPEFT_OPERATION_SELECT_PRODUCT;
+template <> inline constexpr std::int32_t operation_of<speft_factorize> = SPEFT_OPERATION_FACTORIZE;
+template <> inline constexpr std::int32_t operation_of<speft_find_indices> = SPEFT_OPERATION_FIND_INDICES;
+template <> inline constexpr std::int32_t operation_of<speft_combine_indices> = SPEFT_OPERATION_COMBINE_INDICES;
+template <> inline constexpr std::int32_t operation_of<speft_take> = SPEFT_OPERATION_TAKE;
+template <> inline constexpr std::int32_t operation_of<speft_step_lion> = SPEFT_OPERATION_STEP_LION;
+template <> inline constexpr std::int32_t operation_of<speft_step_sm3> = SPEFT_OPERATION_STEP_SM3;
+template <> inline constexpr std::int32_t operation_of<speft_step_adafactor> = SPEFT_OPERATION_STEP_ADAFACTOR;
+template <> inline constexpr std::int32_t operation_of<speft_convert_moments> = SPEFT_OPERATION_CONVERT_MOMENTS;
 
 // The number of an operation by its name; throws INVALID_ARGUMENT with the names there are.
 std::int32_t find_operation(const char *name);

@@ -6,22 +6,22 @@ namespace speft {
 
 std::vector<OptimizerState> AdamW::state() const {
     std::vector<OptimizerState> state;
-    if (moment1_) state.push_back({"moment1", StateType::float32, moment1_.data()});
-    if (moment2_) state.push_back({"moment2", StateType::float32, moment2_.data()});
-    if (ages_) state.push_back({"ages", StateType::uint32, ages_.data()});
+    if (moment1_) state.push_back({"moment1", StateType::float32, moment1_.data(), moment1_.count()});
+    if (moment2_) state.push_back({"moment2", StateType::float32, moment2_.data(), moment2_.count()});
     return state;
 }
 
-void *AdamW::allocate_state(Device &device, const Masks &masks, const char *name, StateType type) {
+void *AdamW::allocate_state(Device &device, const Masks &masks, const char *name, StateType type,
+                            std::uint64_t count) {
     const auto is = [&](const char *known, StateType known_type) {
-        return std::strcmp(name, known) == 0 && type == known_type;
+        return std::strcmp(name, known) == 0 && type == known_type && count == masks.trained;
     };
     if (is("moment1", StateType::float32)) return (moment1_ = Buffer<float>::zeros(device, masks.trained)).data();
     if (is("moment2", StateType::float32)) return (moment2_ = Buffer<float>::zeros(device, masks.trained)).data();
-    if (per_weight_ && is("ages", StateType::uint32))
-        return (ages_ = Buffer<std::uint32_t>::zeros(device, masks.trained)).data();
     return nullptr;
 }
+
+std::unique_ptr<Optimizer> AdamW::move(Device &, const Move &) const { return nullptr; }
 
 std::uint64_t AdamW::table_bytes() const {
     const Hyperparameters defaults;
@@ -37,7 +37,6 @@ BiasCorrections &AdamW::corrections_for(const Hyperparameters &hyperparameters) 
 void AdamW::apply(Device &device, const Masks &masks, const std::vector<Update> &updates, double gradient_scale) {
     if (!moment1_) moment1_ = Buffer<float>::zeros(device, masks.trained);
     if (!moment2_) moment2_ = Buffer<float>::zeros(device, masks.trained);
-    if (per_weight_ && !ages_) ages_ = Buffer<std::uint32_t>::zeros(device, masks.trained);
 
     const std::vector<std::uint32_t> &before = this->updates();
     // All tables first: growing one moves it.
@@ -52,11 +51,10 @@ void AdamW::apply(Device &device, const Masks &masks, const std::vector<Update> 
         speft_adamw_segment segment{};
         segment.segment = update.segment;
         segment.gradient = update.gradient;
-        segment.moment1 = moment1_.data() + offset;
-        segment.moment2 = moment2_.data() + offset;
-        segment.ages = per_weight_ ? ages_.data() + offset : nullptr;
+        segment.moment1.values = moment1_.data() + offset;
+        segment.moment2.values = moment2_.data() + offset;
         segment.age = before[update.parameter] + 1;
-        segment.decay_to_zero = chosen.decay == SPEFT_DECAY_TO_ZERO;
+        segment.decay_kind = chosen.decay;
         segment.learning_rate = static_cast<float>(chosen.learning_rate);
         segment.decay = static_cast<float>(chosen.learning_rate * chosen.weight_decay);
         segment.gradient_scale = static_cast<float>(gradient_scale);

@@ -15,9 +15,11 @@ public:
         : Optimizer(parameters), per_weight_(options.age == SPEFT_AGE_PER_WEIGHT) {}
 
     std::vector<OptimizerState> state() const override;
-    void *allocate_state(Device &device, const Masks &masks, const char *name, StateType type) override;
+    void *allocate_state(Device &device, const Masks &masks, const char *name, StateType type,
+                         std::uint64_t count) override;
+    std::unique_ptr<Optimizer> move(Device &device, const Move &move) const override;
     std::uint64_t state_bytes() const override {
-        return 2 * sizeof(float) + (per_weight_ ? sizeof(std::uint32_t) : 0);
+        return 2 * sizeof(float);
     }
     std::uint64_t table_bytes() const override;
 
@@ -30,7 +32,6 @@ private:
 
     bool per_weight_;
     Buffer<float> moment1_, moment2_;  // [trained]
-    Buffer<std::uint32_t> ages_;       // [trained], with an age for each weight
     std::vector<BiasCorrections> corrections_;
 };
 

@@ -13,7 +13,9 @@ public:
     using Optimizer::Optimizer;
 
     std::vector<OptimizerState> state() const override;
-    void *allocate_state(Device &device, const Masks &masks, const char *name, StateType type) override;
+    void *allocate_state(Device &device, const Masks &masks, const char *name, StateType type,
+                         std::uint64_t count) override;
+    std::unique_ptr<Optimizer> move(Device &device, const Move &move) const override;
     std::uint64_t state_bytes() const override { return sizeof(float); }
 
 protected:

@@ -59,6 +59,7 @@ void Observation::finish(Device &device, const std::vector<Parameter> &parameter
             fold.count = parameters[index].size;
             fold.source_type = SPEFT_SCALAR_FLOAT32;
             fold.scale = static_cast<float>(used);
+            fold.weight = 1;
             device.run(fold);
         }
     }

@@ -33,10 +33,12 @@ struct ParameterTraining {
     std::uint32_t updates = 0;    // of the optimizer
 };
 
-// One value for each trained scalar of all parameters, in their order, those of dense ones included.
+// One array of the optimizer's state: a value for each trained scalar of all parameters, in their order, those of dense
+// ones included; or whatever else it keeps.
 struct StateRecord {
     std::string name;  // the optimizer's word for it: "moment1"
-    std::string type;  // as safetensors has it: "F32", "U32"
+    std::string type;  // as safetensors has it: "F32", "U8"
+    std::uint64_t count = 0;
     std::vector<std::byte> bytes;
 };
 

@@ -24,10 +24,14 @@ public:
     // Throws Defect unless it is there, in one of these types, in this shape.
     Tensor take(const std::string &name, std::initializer_list<std::string_view> types,
                 const std::vector<std::int64_t> &shape);
+    // Throws Defect unless it is there, in one of these types, with one axis.
+    Tensor take_vector(const std::string &name, std::initializer_list<std::string_view> types);
     // Throws Defect when a tensor is left.
     void finish() const;
 
 private:
+    const Tensor &find(const std::string &name, std::initializer_list<std::string_view> types) const;
+
     Tensors tensors_;
 };
 

@@ -78,11 +78,11 @@ void take_gradients(TensorReader &tensors, AdapterRecord &record) {
 }
 
 void take_state(TensorReader &tensors, AdapterRecord &record) {
-    const std::uint64_t trained = count_trained(record);
     for (const std::string &name : tensors.names_with_prefix(state_prefix)) {
-        Tensor tensor = tensors.take(name, {"F32", "U32"}, vector_of(trained));
-        record.training->state.push_back(
-            {name.substr(std::string_view(state_prefix).size()), tensor.type, std::move(tensor.bytes)});
+        Tensor tensor = tensors.take_vector(name, {"F32", "BF16", "U16", "U8", "I32"});
+        record.training->state.push_back({name.substr(std::string_view(state_prefix).size()), tensor.type,
+                                          static_cast<std::uint64_t>(tensor.shape.front()),
+                                          std::move(tensor.bytes)});
     }
 }
 
@@ -119,7 +119,7 @@ void add_training_tensors(const AdapterRecord &record, Tensors &tensors) {
     const std::vector<std::int64_t> shape = vector_of(gradients.size() / sizeof(float));
     tensors[gradients_name] = {"F32", shape, std::move(gradients)};
     for (const StateRecord &state : record.training->state)
-        tensors[state_prefix + state.name] = {state.type, vector_of(count_trained(record)), state.bytes};
+        tensors[state_prefix + state.name] = {state.type, vector_of(state.count), state.bytes};
 }
 
 void take_training(const std::string &text, TensorReader &tensors, AdapterRecord &record) {

@@ -14,7 +14,7 @@ static void test_null_adapters(void) {
     speft_tensor lent;
     speft_parameter info;
     speft_parameter_init(&info, sizeof info);
-    speft_adapter_state state = {sizeof state, 0, 0, 0, 0, 0, 0, 0, 0};
+    speft_adapter_state state = {.struct_size = sizeof state};
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_bind_weights(NULL, 0, &weights, &error));
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_get_parameter(NULL, 0, &info, &error));
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_get_adapter_state(NULL, &state, &error));

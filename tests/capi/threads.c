@@ -64,7 +64,7 @@ static void *call_everything(void *argument) {
     speft_tensor lent;
     speft_parameter info;
     speft_parameter_init(&info, sizeof info);
-    speft_adapter_state state = {sizeof state, 0, 0, 0, 0, 0, 0, 0, 0};
+    speft_adapter_state state = {.struct_size = sizeof state};
     speft_adapter *another = NULL;
     double norm = 0;
     const char *name = NULL;

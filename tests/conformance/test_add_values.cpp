@@ -43,7 +43,9 @@ std::optional<std::vector<float>> run(const Subject &subject, const Settings &se
                                         .indices = test.masked ? indices.data() : nullptr,
                                         .count = test.sums.size(),
                                         .source_type = test.source.type(),
-                                        .scale = test.scale};
+                                        .map = SPEFT_MAP_IDENTITY,
+                                        .scale = test.scale,
+                                        .weight = 1};
     if (!device.run(subject, &arguments)) return {};
     check_same(source.read(), test.source);
     return sums.read();

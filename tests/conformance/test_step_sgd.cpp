@@ -77,8 +77,9 @@ std::optional<std::vector<HostStep>> run(const Subject &subject, const Settings 
         const State &state = *states.back();
         segments.push_back({.segment = state.segment.view,
                             .gradient = state.gradient.data(),
-                            .velocity = step.has_momentum ? state.velocity.data() : nullptr,
-                            .decay_to_zero = step.decay_to_zero,
+                            .velocity = {step.has_momentum ? state.velocity.data() : nullptr, nullptr,
+                                         SPEFT_STATE_FLOAT32, 0},
+                            .decay_kind = step.decay_to_zero ? SPEFT_DECAY_TO_ZERO : SPEFT_DECAY_TO_ORIGINAL,
                             .learning_rate = step.learning_rate,
                             .decay = step.decay,
                             .gradient_scale = step.gradient_scale,

@@ -174,8 +174,8 @@ inline void add_training(Draws &draws, AdapterRecord &record) {
         if (trained.received == Received::pending) trained.gradient = draw_floats(draws, parameter.deltas.size());
         trained.updates = static_cast<std::uint32_t>(draws.below(1000));
     }
-    training.state.push_back({"ages", "U32", draw_bytes(count_trained(record) * 4)});
-    training.state.push_back({"moment1", "F32", draw_bytes(count_trained(record) * 4)});
+    training.state.push_back({"factors", "U16", 5, draw_bytes(5 * 2)});
+    training.state.push_back({"moment1", "F32", count_trained(record), draw_bytes(count_trained(record) * 4)});
 }
 
 inline bool same_bits(const std::vector<float> &a, const std::vector<float> &b) {

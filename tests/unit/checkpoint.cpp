@@ -49,7 +49,7 @@ BOOST_AUTO_TEST_CASE(a_state_that_the_optimizer_does_not_have_is_refused) {
         expect_failure(SPEFT_CORRUPT, words, [&] { Adapter(context, record); });
     };
     refused("\"velocity\"", [](AdapterRecord &record) { record.training->state[1].name = "velocity"; });
-    refused("\"moment1\"", [](AdapterRecord &record) { record.training->state[1].type = "U32"; });
+    refused("\"moment1\"", [](AdapterRecord &record) { record.training->state[1].type = "I32"; });
     refused("\"ages\"", [](AdapterRecord &record) { record.age = SPEFT_AGE_COMMON; });
 }
 

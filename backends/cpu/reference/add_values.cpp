@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/scalar_types.h"
@@ -7,15 +9,21 @@ namespace {
 
 constexpr std::uint64_t piece_size = 16384;
 
+float apply_map(std::int32_t map, float value) {
+    switch (map) {
+    case SPEFT_MAP_SQUARE: return value * value;
+    case SPEFT_MAP_ABSOLUTE: return std::fabs(value);
+    default: return value;
+    }
+}
+
 template <class Scalar>
 void add(const speft_add_values &arguments, Piece piece) {
     const auto *source = static_cast<const Scalar *>(arguments.source);
-    if (arguments.indices)
-        for (std::uint64_t j = piece.begin; j < piece.end; ++j)
-            arguments.sums[j] += arguments.scale * to_float(source[arguments.indices[j]]);
-    else
-        for (std::uint64_t j = piece.begin; j < piece.end; ++j)
-            arguments.sums[j] += arguments.scale * to_float(source[j]);
+    for (std::uint64_t j = piece.begin; j < piece.end; ++j) {
+        const std::uint64_t place = arguments.indices ? arguments.indices[j] : j;
+        arguments.sums[j] += arguments.weight * apply_map(arguments.map, arguments.scale * to_float(source[place]));
+    }
 }
 
 }  // namespace

@@ -7,12 +7,13 @@ namespace {
 // The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Segment>
 void step(const speft_sgd_segment &s, const Segment &segment, Piece piece) {
-    const bool decay_merged = s.decay_to_zero && !s.segment.absolute;
+    const bool decay_merged = s.decay_kind == SPEFT_DECAY_TO_ZERO && !s.segment.absolute;
+    auto *const velocity = static_cast<float *>(s.velocity.values);
     for_each_weight(segment, piece, [&](std::uint64_t j) {
         const float delta = segment.delta(j);
         const float decayed = decay_merged ? to_float(segment.weight(j)) : delta;
         float change = s.gradient[j] * s.gradient_scale + s.decay * decayed;
-        if (s.velocity) change = s.velocity[j] = s.momentum * s.velocity[j] + change;
+        if (velocity) change = velocity[j] = s.momentum * velocity[j] + change;
         segment.set_delta(j, delta - s.learning_rate * change);
         segment.weight(j) = segment.merged(j);
     });

@@ -8,6 +8,7 @@
  *     speft_select                the masks are chosen; the weights equal round(θ0+δ) from here on
  *     speft_accumulate …          (training.h) gradients, while the host's backward pass runs
  *     speft_step                  updates the weights in place
+ *     speft_reselect              (selection.h) moves the masks, where they do
  *     speft_unmerge, speft_merge  (merge.h) the original bits, and the trained weights again
  *     speft_save_adapter          (storage.h)
  *     speft_destroy_adapter       leaves the weights as they are
@@ -139,6 +140,10 @@ typedef struct speft_adapter_state {
     int64_t selected_scalars; /* over all sparse parameters */
     int64_t trained_scalars;  /* and the dense ones */
     int64_t targeted_scalars; /* of all sparse parameters together: the denominator of the density */
+    int64_t settled_scalars;  /* no longer selected, but changed: dynamic masks */
+    int64_t next_reselection; /* the step after which the next one comes (now, when due); 0: none */
+    int32_t reselection_due;  /* 1: speft_reselect has to come before the next step */
+    int32_t reserved;
 } speft_adapter_state;
 
 /* Fills `*state`, whose struct_size the caller has set. */

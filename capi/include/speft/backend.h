@@ -11,12 +11,13 @@
 #include <stdint.h>
 
 #include "context.h"
+#include "optimizer.h"
 #include "status.h"
 
 SPEFT_BEGIN_DECLS
 
 /* Raised when anything below changes. A plug-in of another version is not used. */
-#define SPEFT_BACKEND_ABI_VERSION 2
+#define SPEFT_BACKEND_ABI_VERSION 3
 
 typedef struct speft_backend_device speft_backend_device;
 
@@ -58,18 +59,34 @@ enum {
     SPEFT_OPERATION_SELECT_ROWS = 10,
     SPEFT_OPERATION_STEP_SGD = 11,
     SPEFT_OPERATION_MEASURE_ROUNDING = 12,
-    SPEFT_OPERATION_COUNT = 13
+    SPEFT_OPERATION_ADD_EXAMPLE_SQUARES = 13,
+    SPEFT_OPERATION_ADD_COLUMN_SQUARES = 14,
+    SPEFT_OPERATION_SELECT_PRODUCT = 15,
+    SPEFT_OPERATION_FACTORIZE = 16,
+    SPEFT_OPERATION_FIND_INDICES = 17,
+    SPEFT_OPERATION_COMBINE_INDICES = 18,
+    SPEFT_OPERATION_TAKE = 19,
+    SPEFT_OPERATION_STEP_LION = 20,
+    SPEFT_OPERATION_STEP_SM3 = 21,
+    SPEFT_OPERATION_STEP_ADAFACTOR = 22,
+    SPEFT_OPERATION_CONVERT_MOMENTS = 23,
+    SPEFT_OPERATION_COUNT = 24
 };
 
-/* sums[j] += scale · source[indices ? indices[j] : j] for j in [0, count): a dense gradient at a mask, or all of it,
- * or values of the mask. (scale·source is rounded, then the sum.) */
+/* `speft_add_values.map`: what becomes of scale·source, already rounded, before it is added. */
+enum { SPEFT_MAP_IDENTITY = 0, SPEFT_MAP_SQUARE = 1, SPEFT_MAP_ABSOLUTE = 2 };
+
+/* sums[j] += weight · map(scale · source[indices ? indices[j] : j]) for j in [0, count): a dense gradient at a mask, or
+ * all of it, or values of the mask. Each product is rounded, then the sum; a weight of 1 changes nothing. */
 typedef struct speft_add_values {
     float *sums;             /* [count] */
     const void *source;      /* [count], or the whole parameter when there are indices */
     const uint32_t *indices; /* [count], strictly increasing, or NULL */
     uint64_t count;
     int32_t source_type; /* SPEFT_SCALAR_… */
+    int32_t map;         /* SPEFT_MAP_… */
     float scale;
+    float weight;
 } speft_add_values;
 
 /* sums[j] += scale · Σ_t dy[t, r]·x[t, c], where the j-th scalar is (r, c) of the weight: flat index
@@ -89,21 +106,85 @@ typedef struct speft_add_product {
     float scale;
 } speft_add_product;
 
-/* `speft_score.formula`: a score is computed on the fly, never stored. g = sums/total_weight, rounded once. */
+/* Squares of per-example gradients, summed: sums[j] += weight · Σ_e (scale · Σ_t dy[t, r]·x[t, c])² with t over the
+ * tokens [offsets[e], offsets[e+1]) of example e, and j = every scalar (r, c) of the weight in its layout. The inner
+ * sum is free in order and precision as above; the examples are added one by one in float32, in order. */
+typedef struct speft_add_example_squares {
+    float *sums;            /* [in·out] */
+    const void *x;          /* [tokens, in] */
+    const void *dy;         /* [tokens, out] */
+    const int64_t *offsets; /* [examples + 1], on the host, from 0 to `tokens`, never falling */
+    uint64_t examples;
+    uint64_t tokens;
+    uint64_t in;
+    uint64_t out;
+    int32_t x_type;
+    int32_t dy_type;
+    int32_t layout;
+    float scale;
+    float weight;
+    int32_t reserved;
+} speft_add_example_squares;
+
+/* sums[c] += weight · Σ_t x[t, c]²; order and precision of the sum over tokens are free. */
+typedef struct speft_add_column_squares {
+    float *sums;   /* [columns] */
+    const void *x; /* [tokens, columns] */
+    uint64_t tokens;
+    uint64_t columns;
+    int32_t x_type;
+    float weight;
+} speft_add_column_squares;
+
+/* The best approximation of a matrix by one of rank `rank` (that of its singular value decomposition), as
+ * left·rightᵀ. Where its singular values are close to each other there are several; a randomized one is as good as
+ * `core/base/low_rank.h` says. */
+typedef struct speft_factorize {
+    const void *weights; /* [rows, columns] */
+    uint64_t rows;
+    uint64_t columns;
+    uint64_t rank; /* in [1, min(rows, columns)] */
+    float *left;   /* [rows, rank] */
+    float *right;  /* [columns, rank] */
+    int32_t weights_type;
+    int32_t reserved;
+} speft_factorize;
+
+/* `speft_score.formula`: a score is computed on the fly, never stored. g = sums/total_weight, rounded once; `row` and
+ * `column` are index/columns and index%columns. */
 enum {
-    SPEFT_SCORE_ABS_WEIGHT = 0,   /* |θ| */
-    SPEFT_SCORE_ABS_GRADIENT = 1, /* |g| */
-    SPEFT_SCORE_ABS_PRODUCT = 2,  /* |g·θ| */
-    SPEFT_SCORE_GIVEN = 3         /* sums as they are, signed */
+    SPEFT_SCORE_ABS_WEIGHT = 0,              /* |θ| */
+    SPEFT_SCORE_ABS_GRADIENT = 1,            /* |g| */
+    SPEFT_SCORE_ABS_PRODUCT = 2,             /* |g·θ| */
+    SPEFT_SCORE_GIVEN = 3,                   /* sums as they are, signed */
+    SPEFT_SCORE_PRODUCT = 4,                 /* g·θ */
+    SPEFT_SCORE_NEGATIVE_PRODUCT = 5,        /* −(g·θ) */
+    SPEFT_SCORE_NEGATIVE_ABS_WEIGHT = 6,     /* −|θ| */
+    SPEFT_SCORE_ABS_DIFFERENCE = 7,          /* |θ − reference| */
+    SPEFT_SCORE_NEGATIVE_ABS_DIFFERENCE = 8, /* −|θ − reference| */
+    /* |θ|·√s, s = left[row], or right[column] where left is NULL */
+    SPEFT_SCORE_SCALED_WEIGHT = 9,
+    /* |Σ_q left[row, q]·right[column, q]|, each product rounded, then each sum, q rising */
+    SPEFT_SCORE_LOW_RANK = 10,
+    /* √left[row]·√right[column] */
+    SPEFT_SCORE_MOMENTUM = 11
 };
 
+/* What a formula does not need is NULL or 0. */
 typedef struct speft_score {
-    const void *weights; /* [count], NULL where the formula needs none */
-    const float *sums;   /* [count], likewise */
+    const void *weights; /* [count] */
+    const float *sums;   /* [count] */
     uint64_t count;
     int32_t weights_type;
     int32_t formula;
     float total_weight;
+    uint32_t rank;           /* of left and right; 1 but for LOW_RANK */
+    const void *reference;   /* [count], of the weights' type */
+    const float *left;       /* [count/columns, rank] */
+    const float *right;      /* [columns, rank] */
+    uint64_t columns;        /* divides count */
+    const uint32_t *excluded; /* [excluded_count], strictly increasing: never selected, whatever their score */
+    uint64_t excluded_count;
 } speft_score;
 
 /* The k largest scores of all tensors together, by the rules in selection.h. */
@@ -113,9 +194,82 @@ typedef struct speft_select_top {
     uint64_t k;
     uint32_t *indices;              /* [k]: those of tensor 0 in rising order, then tensor 1, … */
     uint64_t *counts;               /* [tensors], on the host: how many of each */
-    uint64_t *eligible;             /* on the host: how many scores are not NaN. Below k nothing else is written */
+    /* On the host: how many scores are neither NaN nor excluded. Below k nothing else is written. */
+    uint64_t *eligible;
     const speft_progress *progress; /* may be NULL; SPEFT_CANCELLED when it says so */
 } speft_select_top;
+
+/* One part of a gradient from activations: scale · Σ_t dy[t, r]·x[t, c]. */
+typedef struct speft_product_factors {
+    const void *x;  /* [tokens, in] */
+    const void *dy; /* [tokens, out] */
+    uint64_t tokens;
+    int32_t x_type;
+    int32_t dy_type;
+    float scale;
+    int32_t reserved;
+} speft_product_factors;
+
+/* The gradient of one weight matrix, as the sum of its parts (in order, each added as add_product adds it). */
+typedef struct speft_product_score {
+    const speft_product_factors *parts; /* [count], on the host */
+    uint64_t count;
+    uint64_t in;
+    uint64_t out;
+    const uint32_t *excluded; /* [excluded_count], strictly increasing: never selected */
+    uint64_t excluded_count;
+    int32_t layout;
+    int32_t reserved;
+} speft_product_score;
+
+/* The k largest |gradient| of all matrices together, by the rules in selection.h, without ever holding a gradient
+ * as a whole: scratch is bounded by k and by a few rows. */
+typedef struct speft_select_product {
+    const speft_product_score *scores; /* [tensors], on the host */
+    uint64_t tensors;
+    uint64_t k;
+    uint32_t *indices;              /* [k]: those of tensor 0 in rising order, then tensor 1, … */
+    uint64_t *counts;               /* [tensors], on the host */
+    uint64_t *eligible;             /* on the host, as for select_top */
+    const speft_progress *progress; /* may be NULL; SPEFT_CANCELLED when it says so */
+} speft_select_product;
+
+/* positions[j] = base + the place of wanted[j] in `sorted`, or UINT32_MAX where it has none. Both lists are strictly
+ * increasing. */
+typedef struct speft_find_indices {
+    const uint32_t *sorted; /* [sorted_count] */
+    const uint32_t *wanted; /* [wanted_count] */
+    uint32_t *positions;    /* [wanted_count] */
+    uint64_t sorted_count;
+    uint64_t wanted_count;
+    uint32_t base;
+    uint32_t reserved;
+} speft_find_indices;
+
+/* `speft_combine_indices.combination` */
+enum { SPEFT_COMBINE_UNION = 0, SPEFT_COMBINE_DIFFERENCE = 1 };
+
+/* The indices of either list, or those of the first that are not in the second; rising. Both lists are strictly
+ * increasing. */
+typedef struct speft_combine_indices {
+    const uint32_t *first;  /* [first_count] */
+    const uint32_t *second; /* [second_count] */
+    uint64_t first_count;
+    uint64_t second_count;
+    uint32_t *indices; /* room for first_count + second_count, or first_count; overlaps no other */
+    uint64_t *count;   /* on the host: how many */
+    int32_t combination;
+    int32_t reserved;
+} speft_combine_indices;
+
+/* target[j] = source[positions[j]], for each j whose position is not UINT32_MAX; the others stay. Bits are copied. */
+typedef struct speft_take {
+    void *target;              /* [count] */
+    const void *source;
+    const uint32_t *positions; /* [count] */
+    uint64_t count;
+    uint64_t element_bytes; /* 2 or 4 */
+} speft_take;
 
 /* The k largest scores of each row of one tensor, by the rules in selection.h. */
 typedef struct speft_select_rows {
@@ -198,18 +352,45 @@ typedef struct speft_unmerge_segments {
     uint64_t *differing; /* [count], on the host */
 } speft_unmerge_segments;
 
-/* One AdamW update, as optimizer.h defines it, then the weights. */
+/* Moments as they are stored. `type` is a SPEFT_STATE_… of optimizer.h: FLOAT32 and BFLOAT16 have `values` alone; of
+ * BLOCKS8 every 64 elements share scales[j/64], the largest magnitude among them, and `values` are codes of one byte
+ * (core/base/block_code.h). The last block may be short. */
+typedef struct speft_moments {
+    void *values;  /* [count] */
+    float *scales; /* [⌈count/64⌉], or NULL */
+    int32_t type;
+    /* BFLOAT16 is rounded up or down at random, by draw_bits(rounding_key, j). */
+    uint32_t rounding_key;
+} speft_moments;
+
+/* Reads moments of any type as float32, or writes them from float32: `to_float` 1 or 0. */
+typedef struct speft_convert_moments {
+    speft_moments moments;
+    float *values; /* [count] */
+    uint64_t count;
+    int32_t to_float;
+    int32_t is_signed; /* which code BLOCKS8 has: 1 for first moments and velocities, 0 for second moments */
+} speft_convert_moments;
+
+/* `decay` of the steps below: what decay pulls to and when. 0, 1 and 2 are SPEFT_DECAY_… of optimizer.h; decay after
+ * the update pulls to the original. */
+
+/* One update of AdamW or Adam, as optimizer.h defines it, then the weights. */
 typedef struct speft_adamw_segment {
     speft_segment segment;
     const float *gradient; /* [count] */
-    float *moment1;        /* [count] */
-    float *moment2;        /* [count] */
-    /* NULL: every weight has age `age`, this update included. Else [count]: each is raised by one first. */
-    uint32_t *ages;
+    speft_moments moment1; /* signed */
+    speft_moments moment2; /* not signed */
+    /* The age of weight j, this update included, is `age` where `cohorts` is NULL, else age − births[cohorts[j]], which
+     * is at least 1. */
+    const uint16_t *cohorts; /* [count] */
+    const int32_t *births;   /* in device memory */
     uint32_t age;
-    int32_t decay_to_zero;
+    int32_t decay_kind;
+    int32_t coupled; /* 1: Adam: decay is added to the gradient */
+    int32_t reserved;
     float learning_rate;
-    float decay;          /* lr·λ, rounded once */
+    float decay;          /* lr·λ, rounded once; λ when coupled */
     float gradient_scale; /* g = gradient·gradient_scale */
     float beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon;
     /* Bias corrections by age: corrections1[a] = 1/(1−β1^a), corrections2[a] = 1/√(1−β2^a), for a in [1, corrections).
@@ -228,11 +409,11 @@ typedef struct speft_step_adamw {
 /* One update of SGD with momentum, as optimizer.h defines it, then the weights. */
 typedef struct speft_sgd_segment {
     speft_segment segment;
-    const float *gradient; /* [count] */
-    float *velocity;       /* [count], or NULL: no momentum */
-    int32_t decay_to_zero;
+    const float *gradient;  /* [count] */
+    speft_moments velocity; /* signed; `values` NULL: no momentum */
+    int32_t decay_kind;
     float learning_rate;
-    float decay;          /* λ */
+    float decay;          /* λ; lr·λ, rounded once, when it comes after the update */
     float gradient_scale; /* g = gradient·gradient_scale */
     float momentum;       /* μ */
 } speft_sgd_segment;
@@ -241,6 +422,50 @@ typedef struct speft_step_sgd {
     const speft_sgd_segment *segments; /* [count], on the host */
     uint64_t count;
 } speft_step_sgd;
+
+/* One update of Lion, as optimizer.h defines it, then the weights. */
+typedef struct speft_lion_segment {
+    speft_segment segment;
+    const float *gradient; /* [count] */
+    speft_moments moment;  /* signed */
+    int32_t decay_kind;
+    float learning_rate;
+    float decay;          /* lr·λ, rounded once */
+    float gradient_scale; /* g = gradient·gradient_scale */
+    float beta1, one_minus_beta1, beta2, one_minus_beta2;
+} speft_lion_segment;
+
+typedef struct speft_step_lion {
+    const speft_lion_segment *segments; /* [count], on the host */
+    uint64_t count;
+} speft_step_lion;
+
+/* One update of SM3 or Adafactor: the second moments of a parameter as one number a row and one a column, in which
+ * index i is (i/columns, i%columns). A parameter of fewer than 2 axes has columns = 1: one number a scalar. */
+typedef struct speft_factored_segment {
+    speft_segment segment;
+    const float *gradient; /* [count] */
+    float *rows;           /* [size/columns] */
+    float *columns_state;  /* [columns]; NULL where columns is 1 */
+    uint64_t size;         /* scalars of the whole parameter */
+    uint64_t columns;
+    int32_t decay_kind;
+    float learning_rate;
+    float decay;          /* lr·λ, rounded once */
+    float gradient_scale; /* g = gradient·gradient_scale */
+    /* Adafactor's only */
+    float beta2, one_minus_beta2, epsilon, clip;
+} speft_factored_segment;
+
+typedef struct speft_step_sm3 {
+    const speft_factored_segment *segments; /* [count], on the host */
+    uint64_t count;
+} speft_step_sm3;
+
+typedef struct speft_step_adafactor {
+    const speft_factored_segment *segments; /* [count], on the host */
+    uint64_t count;
+} speft_step_adafactor;
 
 /* What rounding to the weights' type takes from the deltas: total[s] = Σ |δ| and lost[s] = Σ |δ − (round(θ0+δ) − θ0)|
  * over segment s, each difference and each sum in float64; the grouping must not depend on threads. No segment is

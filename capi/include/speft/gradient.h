@@ -33,13 +33,16 @@ typedef struct speft_gradient {
     /* The contribution is multiplied by it: 1/tokens, or the inverse of a loss scale. 0 stands for 1. */
     double scale;
     const speft_tensor *dense;
-    /* [tokens, in] and [tokens, out]. */
+    /* [tokens, in] and [tokens, out]. `dy` may be NULL where it is not needed (Wanda). */
     const speft_tensor *x;
     const speft_tensor *dy;
     /* [k] */
     const speft_tensor *values;
     int32_t layout;
-    /* Reserved for per-example scores: int64 [examples + 1], the first token of each example. Must be NULL. */
+    /* For observing Fisher scores from activations: int64 [examples + 1] in host memory, the first token of each
+     * example and the number of tokens at the end. With it the E examples of a batch of weight w count as w/E each, by
+     * the square of their own gradient, however many the batch has. A parameter has to receive all of an example in one
+     * piece. Under a loss that is a mean over examples, `scale` is their number. NULL otherwise. */
     const speft_tensor *example_offsets;
 } speft_gradient;
 

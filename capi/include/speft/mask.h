@@ -25,6 +25,12 @@ SPEFT_API speft_status speft_get_mask(speft_adapter *adapter, int64_t parameter,
 SPEFT_API speft_status speft_get_deltas(speft_adapter *adapter, int64_t parameter, speft_tensor *deltas,
                                         speft_error **error);
 
+/* The age of each selected scalar, the number of updates behind its moments, into `ages`, the caller's int64 [k] in
+ * host memory, in the mask's order. All are the parameter's number of updates unless they are kept for each weight
+ * (optimizer.h). */
+SPEFT_API speft_status speft_get_ages(speft_adapter *adapter, int64_t parameter, const speft_tensor *ages,
+                                      speft_error **error);
+
 /* What rounding θ0+δ to the weight's type takes from what was learned: Σ |δ − (round(θ0+δ) − θ0)| / Σ |δ| over the
  * selected scalars of `parameter`, or of all sparse parameters with −1; 0 when every δ is 0. bfloat16 weights around
  * 0.02 lose 0.4% of deltas around 1e-2, and a third of those around 1e-4. A dense parameter is refused.

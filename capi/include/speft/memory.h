@@ -26,8 +26,12 @@ typedef struct speft_memory_plan {
     uint64_t announced_observation;
     /* While `speft_select` runs, after announced observations. */
     uint64_t selection;
-    /* From the selection on, while gradients arrive and steps are taken. */
+    /* From the selection on, while gradients arrive and steps are taken. SpIEL-AG: with its candidates, and with x and
+     * dy of `tokens` a parameter (0: one gradient of 2,048), or one accumulator, held in the first step of a window. */
     uint64_t training;
+    /* While `speft_reselect` runs; 0 where masks do not move. Dynamic masks: with accumulators as in `observation`, and
+     * with as many settled scalars as settled_limit says, or selected ones without it. */
+    uint64_t reselection;
 } speft_memory_plan;
 
 /* Fills `*plan`, whose struct_size and tokens the caller has set. Takes what `speft_create_adapter` takes; nothing is
