@@ -65,7 +65,7 @@ Adapter::Adapter(std::shared_ptr<Context> context, const AdapterOptions &options
       given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
       clock_(options_.selection.method, options_.selection.schedule), moves_(clock_.moves()) {
     check_adapter(options, parameters_);
-    start_observing();
+    observation_ = make_observation();
 }
 
 Adapter::Training &Adapter::training() const {
@@ -84,8 +84,8 @@ void Adapter::require_observing(const char *call) const {
     if (!observation_) require_unselected(call);
 }
 
-void Adapter::start_observing() {
-    observation_.emplace(parameters_.size(), statistic_of(options_.selection));
+Observation Adapter::make_observation() const {
+    return Observation(parameters_.size(), statistic_of(options_.selection));
 }
 
 void Adapter::bind(std::size_t parameter, const TensorView *weights) {
@@ -149,7 +149,7 @@ void Adapter::finish_observation(double weight) {
 
 void Adapter::clear_observations() {
     require_observing("an observation");
-    start_observing();
+    observation_ = make_observation();
     observations_ = 0;
 }
 
@@ -228,16 +228,16 @@ void Adapter::select(const speft_progress *progress) {
     start_dense(*made);
     rewind();
 
+    std::optional<Observation> again;  // dynamic masks are observed for again
+    if (moves_) again = make_observation();
+
     training_ = std::move(made);
     claims_ = std::move(claims);
     merged_ = true;
-    if (moves_)
-        start_observing();
-    else
-        observation_.reset();
-    given_masks_ = decltype(given_masks_)(parameters_.size());
-    given_scores_ = decltype(given_scores_)(parameters_.size());
-    references_ = decltype(references_)(parameters_.size());
+    observation_ = std::move(again);
+    for (auto &mask : given_masks_) mask.reset();
+    for (Buffer<float> &scores : given_scores_) scores = {};
+    for (Buffer<std::byte> &reference : references_) reference = {};
     device().release_scratch();
 }
 

@@ -148,7 +148,7 @@ private:
     // Brings back what `checkpoint` recorded beyond an adapter; before the first step.
     void restore(Training &training, const AdapterRecord &record);
 
-    void start_observing();
+    Observation make_observation() const;
 
     // Masks that move: reselection.cpp.
     bool in_window() const;

@@ -233,7 +233,7 @@ Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record)
     }
     if (record.training) restore(*loaded, record);
     training_ = std::move(loaded);
-    if (moves_) start_observing();
+    if (moves_) observation_ = make_observation();
 }
 
 void Adapter::restore(Training &training, const AdapterRecord &record) {

@@ -316,6 +316,7 @@ std::optional<Reselection> Adapter::reselect(const speft_progress *progress) {
     if (observation_ && observation_->open())
         refuse_state("an observation is open: finish it before the reselection");
     require_bound();
+    std::optional<Observation> again = make_observation();
     std::unique_ptr<Training> after =
         is_spiel(options_.selection.method) ? move_by_spiel(before) : move_by_salience(before, progress);
     Reselection moved;
@@ -325,7 +326,7 @@ std::optional<Reselection> Adapter::reselect(const speft_progress *progress) {
     moved.settled = after->settled.masks.selected;
     training_ = std::move(after);
     reselected_ = steps_;
-    start_observing();
+    observation_ = std::move(again);
     device().release_scratch();
     return moved;
 }

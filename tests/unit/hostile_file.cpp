@@ -433,7 +433,7 @@ BOOST_AUTO_TEST_CASE(options_that_lie) {
     spoiled(R"("method":"random",)", "", "no \"method\"");
     spoiled("global", "local", "unknown scope");
     spoiled("exact", "inexact", "unknown random");
-    spoiled("adamw", "adam", "unknown optimizer");
+    spoiled("adamw", "adamax", "unknown optimizer");
     spoiled("common", "", "unknown age");
     spoiled("0.5", "1.5", "density");
     spoiled("0.5", "-0.5", "density");
