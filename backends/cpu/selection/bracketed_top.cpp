@@ -9,10 +9,11 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/reference/score_keys.h"
 #include "backends/cpu/selection/kth_largest.h"
 #include "backends/cpu/selection/score_bound.h"
-#include "backends/cpu/selection/score_keys.h"
 #include "core/base/random.h"
+#include "core/base/status.h"
 
 namespace speft::cpu {
 namespace {
@@ -140,9 +141,7 @@ private:
         for (std::uint64_t taken = 0; at < end; ++tensor) {
             const std::uint64_t tensor_begin = tensor > 0 ? plan_.ends[tensor - 1] : 0;
             const std::uint64_t count = std::min(end, plan_.ends[tensor]) - at;
-            std::uint32_t indices[Sample::line];
-            for (std::uint64_t i = 0; i < count; ++i) indices[i] = static_cast<std::uint32_t>(at - tensor_begin + i);
-            compute_keys(arguments_.scores[tensor], {indices, count}, keys + taken);
+            compute_keys(arguments_.scores[tensor], at - tensor_begin, count, keys + taken);
             taken += count;
             at += count;
         }
@@ -180,9 +179,8 @@ private:
         Offsets offsets;
         Filtered found = bounds_[piece.array].filter(filter_, piece.begin, whole, offsets);
         for (std::uint32_t offset = whole; offset < size; ++offset) {
-            const auto scalar = static_cast<std::uint32_t>(piece.begin + offset);
             std::uint32_t key;
-            compute_keys(score, {&scalar, 1}, &key);
+            compute_keys(score, piece.begin + offset, 1, &key);
             found.nans += key == 0;
             if (key >= bound_) offsets[found.count++] = static_cast<std::uint16_t>(offset);
         }
