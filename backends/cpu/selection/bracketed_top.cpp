@@ -307,7 +307,12 @@ bool keeps_order(const speft_score &score) {
 
 const char *refuse_to_bracket(const speft_select_top &arguments) {
     std::uint64_t total = 0;
-    for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor) total += arguments.scores[tensor].count;
+    for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor) {
+        const speft_score &score = arguments.scores[tensor];
+        if (score.formula > SPEFT_SCORE_GIVEN) return "it has no vectors for this formula";
+        if (score.excluded_count > 0) return "some scalars are excluded";
+        total += score.count;
+    }
     return arguments.k > 0 && arguments.k <= total / 8 ? nullptr : "it selects none, or more than one of eight";
 }
 
