@@ -37,20 +37,21 @@ struct Answer {
 
 // The flat indices of a row's scores that are not NaN, the first to be selected first. A stable sort keeps the order
 // of ties.
-std::vector<std::uint32_t> rank_row(const Case &test, std::uint64_t row) {
+std::vector<std::uint32_t> rank_row(const Case &test, const std::vector<float> &scores, std::uint64_t row) {
     std::vector<std::uint32_t> ranking;
     for (std::uint64_t i = row * test.shape.columns; i < (row + 1) * test.shape.columns; ++i)
-        if (!std::isnan(test.tensor.score(i))) ranking.push_back(static_cast<std::uint32_t>(i));
-    std::stable_sort(ranking.begin(), ranking.end(), [&](std::uint32_t a, std::uint32_t b) {
-        return test.tensor.score(a) > test.tensor.score(b);
-    });
+        if (!std::isnan(scores[i])) ranking.push_back(static_cast<std::uint32_t>(i));
+    std::stable_sort(ranking.begin(), ranking.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return scores[a] > scores[b]; });
     return ranking;
 }
 
 Answer compute_truth(const Case &test, std::uint64_t k) {
+    std::vector<float> scores(test.tensor.size());
+    for (std::uint64_t i = 0; i < scores.size(); ++i) scores[i] = test.tensor.score(i);
     Answer answer{{}, test.shape.rows, 0};
     for (std::uint64_t row = 0; row < test.shape.rows; ++row) {
-        std::vector<std::uint32_t> ranking = rank_row(test, row);
+        std::vector<std::uint32_t> ranking = rank_row(test, scores, row);
         if (ranking.size() < k) return {{}, row, ranking.size()};
         ranking.resize(k);
         std::sort(ranking.begin(), ranking.end());
