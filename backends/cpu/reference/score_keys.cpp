@@ -104,7 +104,8 @@ void compute_keys(const speft_score &score, std::span<const std::uint32_t> indic
 std::span<const std::uint32_t> find_excluded(const speft_score &score, std::uint64_t first, std::uint64_t count) {
     const std::span excluded(score.excluded, score.excluded_count);
     const auto begin = std::lower_bound(excluded.begin(), excluded.end(), first);
-    return {begin, std::lower_bound(begin, excluded.end(), first + count)};
+    const auto most = static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(count, excluded.end() - begin));
+    return {begin, std::lower_bound(begin, begin + most, first + count)};
 }
 
 }  // namespace speft::cpu
