@@ -63,6 +63,12 @@ constexpr speft_backend_implementation of_select_rows[] = {
     {"reference", accept, scratch<speft_select_rows, select_rows_scratch>,
      run_with_scratch<speft_select_rows, select_rows>},
 };
+constexpr speft_backend_implementation of_find_indices[] = {reference<speft_find_indices, find_indices>};
+constexpr speft_backend_implementation of_combine_indices[] = {
+    {"reference", accept, scratch<speft_combine_indices, combine_indices_scratch>,
+     run_with_scratch<speft_combine_indices, combine_indices>},
+};
+constexpr speft_backend_implementation of_take[] = {reference<speft_take, take>};
 constexpr speft_backend_implementation of_sum_squares[] = {reference<speft_sum_squares, sum_squares>};
 constexpr speft_backend_implementation of_scale[] = {reference<speft_scale, scale>};
 constexpr speft_backend_implementation of_step_adamw[] = {reference<speft_step_adamw, step_adamw>};
@@ -201,6 +207,9 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_ADD_PRODUCT: return give(of_add_product, count);
     case SPEFT_OPERATION_SELECT_TOP: return give(of_select_top, count);
     case SPEFT_OPERATION_SELECT_RANDOM: return give(of_select_random, count);
+    case SPEFT_OPERATION_FIND_INDICES: return give(of_find_indices, count);
+    case SPEFT_OPERATION_COMBINE_INDICES: return give(of_combine_indices, count);
+    case SPEFT_OPERATION_TAKE: return give(of_take, count);
     case SPEFT_OPERATION_SUM_SQUARES: return give(of_sum_squares, count);
     case SPEFT_OPERATION_SCALE: return give(of_scale, count);
     case SPEFT_OPERATION_STEP_ADAMW: return give(of_step_adamw, count);

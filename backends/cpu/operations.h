@@ -14,6 +14,10 @@ void select_rows(const speft_backend_device &device, const speft_select_rows &ar
 std::uint64_t select_rows_scratch(const speft_backend_device &device, const speft_select_rows &arguments);
 void select_random(const speft_backend_device &device, const speft_select_random &arguments, void *scratch);
 std::uint64_t select_random_scratch(const speft_backend_device &device, const speft_select_random &arguments);
+void find_indices(const speft_backend_device &device, const speft_find_indices &arguments);
+void combine_indices(const speft_backend_device &device, const speft_combine_indices &arguments, void *scratch);
+std::uint64_t combine_indices_scratch(const speft_backend_device &device, const speft_combine_indices &arguments);
+void take(const speft_backend_device &device, const speft_take &arguments);
 void sum_squares(const speft_backend_device &device, const speft_sum_squares &arguments);
 void scale(const speft_backend_device &device, const speft_scale &arguments);
 void step_adamw(const speft_backend_device &device, const speft_step_adamw &arguments);
