@@ -47,10 +47,11 @@ const std::vector<Group> groups = {
     {"small ones", {{5, 3, {1}}, {0, 4, {3}}, {49, 17, {2, 0, 5}}, {16, 8, {}}, {1, 65, {33}}, {48, 16, {0}}}},
     {"blocks of tokens", {{33, 20, {257}}, {17, 9, {600, 1, 30}}}},
 };
-// More than a buffer of candidates holds: these have to be thrown away time and again.
+// More than a buffer of candidates holds, which have to be thrown away time and again; and more rows than are
+// multiplied at a time.
 const Group many = {"many scalars", {{300, 210, {7}}, {3, 5, {2}}, {2, 2500, {3, 1}}}};
-// More than a block has rows and columns.
-const Group wide = {"a wide matrix", {{9000, 150, {2}}}};
+// More columns than are multiplied at a time.
+const Group wide = {"a wide matrix", {{9000, 30, {2}}}};
 
 template <class MakeTensor>
 Case make_case(const Group &group, std::int32_t layout, std::int32_t x_type, std::int32_t dy_type, bool excluding,

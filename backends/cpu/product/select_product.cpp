@@ -1,7 +1,7 @@
 // The k largest of gradients that are never there as a whole: a few rows of one at a time, by the kernels that add
 // dense products and with the same sums, and of each the candidates for the k largest.
 //
-// Scratch: the candidates (top_candidates.h); some rows of the widest weight, 4 MiB of them or 72 rows if that is
+// Scratch: the candidates (top_candidates.h); some rows of the widest weight, 8 MiB of them or 72 rows if that is
 // more; and the strips of one product, at most 1 MiB for the rows and 8 MiB for columns.
 #include <algorithm>
 #include <limits>
@@ -17,7 +17,7 @@ namespace {
 
 // A strip of columns is packed again for each block of rows, which few rows would not repay. Multiples of what any
 // kernel takes for a tile, as far as they can be.
-constexpr std::uint64_t block_scalars = 1 << 20, row_multiple = 24, fewest_rows = 72, most_rows = 1032;
+constexpr std::uint64_t block_scalars = 1 << 21, row_multiple = 24, fewest_rows = 72, most_rows = 1032;
 constexpr std::uint64_t most_columns = 8160;
 
 struct Matrix {
