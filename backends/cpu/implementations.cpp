@@ -34,9 +34,7 @@ template <class Arguments, void (*operation)(const speft_backend_device &, const
 constexpr speft_backend_implementation reference{"reference", accept, nullptr, run<Arguments, operation>};
 
 #ifdef __x86_64__
-const char *refuse_addition_without_avx2(const speft_backend_device *, const void *arguments) {
-    const auto &addition = *static_cast<const speft_add_values *>(arguments);
-    if (addition.map != SPEFT_MAP_IDENTITY || addition.weight != 1) return "it maps or weighs what is added";
+const char *refuse_addition_without_avx2(const speft_backend_device *, const void *) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") ? nullptr
                                                                             : "this CPU has no AVX2 with F16C";
 }
