@@ -32,7 +32,7 @@ AdapterOptions options_of(const AdapterRecord &record) {
     AdapterOptions options;
     options.selection = {record.method, record.scope, record.random,       record.density,
                          record.budget, record.seed,  record.rank,         record.model_scalars};
-    options.optimizer = {record.optimizer, record.age, 0};
+    options.optimizer = {record.optimizer, record.age, record.state};
     options.delta_type = static_cast<ScalarType>(record.delta_type);
     return options;
 }
@@ -504,6 +504,7 @@ AdapterRecord Adapter::record() const {
     record.delta_type = static_cast<std::int32_t>(options_.delta_type);
     record.optimizer = options_.optimizer.kind;
     record.age = options_.optimizer.age;
+    record.state = options_.optimizer.state;
     record.steps = steps_;
     const std::vector<std::byte> originals = state.originals_known ? copy_originals(state) : std::vector<std::byte>{};
     for (std::size_t index = 0; index < parameters_.size(); ++index) {

@@ -32,12 +32,17 @@ constexpr Word scopes[] = {
 };
 constexpr Word randoms[] = {{SPEFT_RANDOM_EXACT, "exact"}, {SPEFT_RANDOM_BERNOULLI, "bernoulli"}};
 constexpr Word ages[] = {{SPEFT_AGE_COMMON, "common"}, {SPEFT_AGE_PER_WEIGHT, "per-weight"}};
+constexpr Word states[] = {
+    {SPEFT_STATE_FLOAT32, "float32"},
+    {SPEFT_STATE_BFLOAT16, "bfloat16"},
+    {SPEFT_STATE_BLOCKS8, "blocks8"},
+};
 constexpr Word delta_types[] = {{SPEFT_DELTA_FLOAT32, "float32"}, {SPEFT_DELTA_BFLOAT16, "bfloat16"}};
 constexpr Word roles[] = {{SPEFT_ROLE_SPARSE, "sparse"}, {SPEFT_ROLE_DENSE, "dense"}};
 constexpr Word optimizers[] = {
     {SPEFT_OPTIMIZER_ADAMW, "adamw"}, {SPEFT_OPTIMIZER_SGD, "sgd"},
     {SPEFT_OPTIMIZER_SM3, "sm3"},     {SPEFT_OPTIMIZER_LION, "lion"},
-    {SPEFT_OPTIMIZER_ADAFACTOR, "adafactor"},
+    {SPEFT_OPTIMIZER_ADAFACTOR, "adafactor"}, {SPEFT_OPTIMIZER_ADAM, "adam"},
 };
 constexpr Word scalar_types[] = {
     {SPEFT_SCALAR_FLOAT32, "float32"},
@@ -131,6 +136,7 @@ std::string format_metadata(const AdapterRecord &record) {
     json.member("delta_type", find_word(delta_types, record.delta_type, "delta type"));
     json.member("optimizer", find_word(optimizers, record.optimizer, "optimizer"));
     json.member("age", find_word(ages, record.age, "age"));
+    if (record.state != SPEFT_STATE_FLOAT32) json.member("state", find_word(states, record.state, "state"));
     json.member("steps", record.steps);
     json.member("type", find_word(scalar_types, common_type(record), "type"));
     json.key("parameters");
@@ -158,6 +164,7 @@ AdapterMetadata parse_metadata(const std::string &text) {
     record.delta_type = find_number(delta_types, adapter, "delta_type");
     record.optimizer = find_number(optimizers, adapter, "optimizer");
     record.age = find_number(ages, adapter, "age");
+    record.state = adapter.has("state") ? find_number(states, adapter, "state") : SPEFT_STATE_FLOAT32;
     record.steps = adapter.size("steps");
     const std::int32_t common_type = find_number(scalar_types, adapter, "type");
     std::vector<JsonObject> parameters;
