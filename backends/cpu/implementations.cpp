@@ -71,6 +71,10 @@ constexpr speft_backend_implementation of_step_lion[] = {reference<speft_step_li
 constexpr speft_backend_implementation of_step_sm3[] = {
     {"reference", accept, scratch<speft_step_sm3, step_sm3_scratch>, run_with_scratch<speft_step_sm3, step_sm3>},
 };
+constexpr speft_backend_implementation of_step_adafactor[] = {
+    {"reference", accept, scratch<speft_step_adafactor, step_adafactor_scratch>,
+     run_with_scratch<speft_step_adafactor, step_adafactor>},
+};
 constexpr speft_backend_implementation of_convert_moments[] = {reference<speft_convert_moments, convert_moments>};
 constexpr speft_backend_implementation of_capture[] = {reference<speft_capture, capture>};
 constexpr speft_backend_implementation of_merge[] = {
@@ -216,6 +220,7 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_STEP_SGD: return give(of_step_sgd, count);
     case SPEFT_OPERATION_STEP_LION: return give(of_step_lion, count);
     case SPEFT_OPERATION_STEP_SM3: return give(of_step_sm3, count);
+    case SPEFT_OPERATION_STEP_ADAFACTOR: return give(of_step_adafactor, count);
     case SPEFT_OPERATION_CONVERT_MOMENTS: return give(of_convert_moments, count);
     case SPEFT_OPERATION_MEASURE_ROUNDING: return give(of_measure_rounding, count);
     default: *count = 0; return nullptr;

@@ -21,6 +21,8 @@ void step_sgd(const speft_backend_device &device, const speft_step_sgd &argument
 void step_lion(const speft_backend_device &device, const speft_step_lion &arguments);
 void step_sm3(const speft_backend_device &device, const speft_step_sm3 &arguments, void *scratch);
 std::uint64_t step_sm3_scratch(const speft_backend_device &device, const speft_step_sm3 &arguments);
+void step_adafactor(const speft_backend_device &device, const speft_step_adafactor &arguments, void *scratch);
+std::uint64_t step_adafactor_scratch(const speft_backend_device &device, const speft_step_adafactor &arguments);
 void convert_moments(const speft_backend_device &device, const speft_convert_moments &arguments);
 void capture(const speft_backend_device &device, const speft_capture &arguments);
 void merge(const speft_backend_device &device, const speft_merge_segments &arguments, void *scratch);

@@ -50,6 +50,7 @@
  *
  * The means, s and RMS(u) = √mean(u²) are computed in float64 and rounded once: products exactly, sums in any order
  * that does not depend on threads. Where a row is one scalar, r_i = β·r_i + (1−β)·(g² + ε1), and u = g/√r_i.
+ * The larger of 1 and NaN is NaN: a NaN gradient makes its whole parameter NaN.
  *
  * A row or column without a selected scalar keeps what it has. */
 #ifndef SPEFT_OPTIMIZER_H
