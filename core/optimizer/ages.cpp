@@ -76,17 +76,19 @@ void Ages::check(Device &device, const Masks &masks, const std::vector<std::uint
     }
 }
 
-std::uint16_t Ages::find_or_add(std::size_t parameter, std::int32_t birth) {
+std::uint16_t Ages::add(std::size_t parameter, std::int32_t birth) {
     std::vector<std::int32_t> &births = births_[parameter];
+    if (births.size() == most_cohorts)
+        refuse_state("the selected scalars of one parameter have come at " + std::to_string(most_cohorts) +
+                     " different updates: no more can be told apart");
+    births.push_back(birth);
+    return static_cast<std::uint16_t>(births.size() - 1);
+}
+
+std::uint16_t Ages::find_or_add(std::size_t parameter, std::int32_t birth) {
+    const std::vector<std::int32_t> &births = births_[parameter];
     const auto known = std::find(births.begin(), births.end(), birth);
-    const auto number = known - births.begin();
-    if (known == births.end()) {
-        if (births.size() == most_cohorts)
-            refuse_state("the selected scalars of one parameter have come at " + std::to_string(most_cohorts) +
-                         " different updates: no more can be told apart");
-        births.push_back(birth);
-    }
-    return static_cast<std::uint16_t>(number);
+    return known == births.end() ? add(parameter, birth) : static_cast<std::uint16_t>(known - births.begin());
 }
 
 bool Ages::any_cohorts() const {
@@ -119,7 +121,7 @@ Ages Ages::moved(Device &device, const Move &move, const std::vector<Fate> &fate
             positions = read_positions(device, move.positions[parameter], count);
 
         moved.births_[parameter].clear();
-        const auto number_now = static_cast<std::int32_t>(updates[parameter]);
+        const auto born_now = static_cast<std::int32_t>(updates[parameter]);
         constexpr std::uint32_t not_numbered = no_position;
         std::vector<std::uint32_t> numbers(births_[parameter].size(), not_numbered);  // by cohort before
         std::uint32_t newborn = not_numbered;
@@ -128,8 +130,8 @@ Ages Ages::moved(Device &device, const Move &move, const std::vector<Fate> &fate
             const std::uint32_t position = positions.empty() ? static_cast<std::uint32_t>(j) : positions[j];
             std::uint32_t &number = position == no_position ? newborn : numbers[before[position]];
             if (number == not_numbered)
-                number = moved.find_or_add(
-                    parameter, position == no_position ? number_now : births_[parameter][before[position]]);
+                number = position == no_position ? moved.find_or_add(parameter, born_now)
+                                                 : moved.add(parameter, births_[parameter][before[position]]);
             target[j] = static_cast<std::uint16_t>(number);
         }
     }

@@ -46,6 +46,7 @@ public:
 private:
     std::uint64_t width() const { return table_.count() / births_.size(); }
     std::vector<std::uint16_t> read_cohorts(Device &device, const Masks &masks, std::size_t parameter) const;
+    std::uint16_t add(std::size_t parameter, std::int32_t birth);
     std::uint16_t find_or_add(std::size_t parameter, std::int32_t birth);
     bool any_cohorts() const;
     void upload_births(Device &device);
