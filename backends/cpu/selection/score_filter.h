@@ -27,8 +27,8 @@ struct ScoreFilter {
     // score >= lowest, by the tensor's formula, which looks at each scalar alone: no factors, and none is excluded.
     Filtered (*formula)(const speft_score &score, std::uint64_t first, std::uint32_t count, float lowest,
                         Offsets &offsets);
-    // scores[i] is that of the scalar first + i, excluded or not. LOW_RANK takes its right factor from `panels`.
-    void (*scores)(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *panels,
+    // scores[i] is that of the scalar first + i, excluded or not. `right`: as right_factors.h prepares them.
+    void (*scores)(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *right,
                    float *scores);
 };
 

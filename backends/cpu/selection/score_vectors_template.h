@@ -2,7 +2,7 @@
 // score_filter_template.h this has internal linkage throughout and calls nothing that is shared.
 #pragma once
 
-#include "backends/cpu/selection/low_rank_panels.h"
+#include "backends/cpu/selection/right_factors.h"
 #include "backends/cpu/selection/score_filter.h"
 
 namespace speft::cpu {
@@ -32,25 +32,25 @@ struct ScoreVectorsTemplate {
     }
 
     // √s of SCALED_WEIGHT, for |θ| to be multiplied by.
-    static void scales(const speft_score &score, std::uint64_t first, std::uint32_t count, float *scores) {
+    static void scales(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *roots,
+                       float *scores) {
         for_each_row(score, first, count, scores,
                      [&](std::uint64_t row, std::uint64_t column, std::uint32_t taken, float *__restrict out) {
                          if (score.left) {
                              const float root = __builtin_sqrtf(score.left[row]);
                              for (std::uint32_t i = 0; i < taken; ++i) out[i] = root;
                          } else {
-                             const float *const right = score.right + column;
-                             for (std::uint32_t i = 0; i < taken; ++i) out[i] = __builtin_sqrtf(right[i]);
+                             for (std::uint32_t i = 0; i < taken; ++i) out[i] = roots[column + i];
                          }
                      });
     }
 
-    static void momentum(const speft_score &score, std::uint64_t first, std::uint32_t count, float *scores) {
+    static void momentum(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *roots,
+                         float *scores) {
         for_each_row(score, first, count, scores,
                      [&](std::uint64_t row, std::uint64_t column, std::uint32_t taken, float *__restrict out) {
                          const float root = __builtin_sqrtf(score.left[row]);
-                         const float *const right = score.right + column;
-                         for (std::uint32_t i = 0; i < taken; ++i) out[i] = root * __builtin_sqrtf(right[i]);
+                         for (std::uint32_t i = 0; i < taken; ++i) out[i] = root * roots[column + i];
                      });
     }
 
@@ -129,12 +129,12 @@ struct ScoreVectorsTemplate {
         }
     }
 
-    static void scores(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *panels,
+    static void scores(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *right,
                        float *scores) {
         switch (score.formula) {
-        case SPEFT_SCORE_LOW_RANK: return low_rank(score, first, count, panels, scores);
-        case SPEFT_SCORE_MOMENTUM: return momentum(score, first, count, scores);
-        case SPEFT_SCORE_SCALED_WEIGHT: scales(score, first, count, scores);
+        case SPEFT_SCORE_LOW_RANK: return low_rank(score, first, count, right, scores);
+        case SPEFT_SCORE_MOMENTUM: return momentum(score, first, count, right, scores);
+        case SPEFT_SCORE_SCALED_WEIGHT: scales(score, first, count, right, scores);
         }
         visit(score, first, [&](auto vector_at) {
             if (score.formula == SPEFT_SCORE_SCALED_WEIGHT)
