@@ -457,6 +457,8 @@ class SparseAdapter(torch.optim.Optimizer):
             target.weight.grad = None
         if set_to_none and self._selected:
             self._native.clear_gradient()
+            for target in self._targets:
+                target.received = False
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """What is trained, as the groups hold it: for clipping, all-reduce, counting."""
@@ -639,6 +641,7 @@ class SparseAdapter(torch.optim.Optimizer):
         else:
             self._take_over_gradient(target, target.values)
             self._native.accumulate(target.index, **gradient)
+            target.received = True
             target.values.grad = target.gradient
 
     def _take_over_gradient(self, target: Target, values: SparseValues) -> None:
@@ -646,9 +649,17 @@ class SparseAdapter(torch.optim.Optimizer):
         grad = values.grad
         if grad is target.gradient:
             return
+        if grad is not None and target.received:
+            # As if it had been done in place: what else the library has made of that gradient remains.
+            assert target.gradient is not None
+            target.gradient.copy_(grad.detach())
+            values.grad = target.gradient
+            return
         self._native.clear_gradient(target.index)
+        target.received = False
         if grad is not None:
             self._native.accumulate(target.index, values=grad.detach().to(torch.float32).contiguous())
+            target.received = True
             values.grad = target.gradient
 
     def _bring_gradients(self) -> None:
@@ -800,6 +811,7 @@ class SparseAdapter(torch.optim.Optimizer):
         for target in self._targets:
             assert target.values is not None
             target.values.grad = None
+            target.received = False
             target.values.data = torch.from_dlpack(self._native.deltas(target.index))
             target.gradient = torch.from_dlpack(self._native.gradient(target.index))
 
