@@ -149,7 +149,7 @@ static void test_bad_selection_options(void) {
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "one of density, budget and rank", selection.budget, 5);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "budget", selection.budget, -1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, 0);
-    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, SPEFT_SELECT_MEPROP + 1);
+    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, SPEFT_SELECT_SCORE_FUNCTION + 1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, -1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "scope", selection.scope, 3);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "random", selection.random, 2);

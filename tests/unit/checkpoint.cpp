@@ -21,7 +21,7 @@ std::shared_ptr<Context> make_context() {
 AdapterRecord make_checkpoint() {
     Draws draws(1);
     AdapterRecord record = make_record(1);
-    record.age = SPEFT_AGE_PER_WEIGHT;
+    record.optimizer.age = SPEFT_AGE_PER_WEIGHT;
     add_training(draws, record);
     return record;
 }
@@ -32,7 +32,7 @@ BOOST_AUTO_TEST_SUITE(checkpoint)
 
 BOOST_AUTO_TEST_CASE(an_adapter_keeps_all_that_a_record_has) {
     const AdapterRecord record = make_checkpoint();
-    AdapterRecord again = Adapter(make_context(), record).checkpoint();
+    AdapterRecord again = Adapter(make_context(), record).record(true);
     std::ranges::sort(again.training->state, {}, &StateRecord::name);
     AdapterRecord expected = record;
     // The hash is computed anew from the originals, which the sample has drawn apart from it.
@@ -50,7 +50,7 @@ BOOST_AUTO_TEST_CASE(a_state_that_the_optimizer_does_not_have_is_refused) {
     };
     refused("\"velocity\"", [](AdapterRecord &record) { record.training->state[1].name = "velocity"; });
     refused("\"moment1\"", [](AdapterRecord &record) { record.training->state[1].type = "I32"; });
-    refused("\"ages\"", [](AdapterRecord &record) { record.age = SPEFT_AGE_COMMON; });
+    refused("\"ages\"", [](AdapterRecord &record) { record.optimizer.age = SPEFT_AGE_COMMON; });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

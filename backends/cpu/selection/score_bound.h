@@ -1,6 +1,8 @@
 // A bound on the scores of one tensor, in terms of what its filter reads.
 #pragma once
 
+#include <cmath>
+
 #include "backends/cpu/selection/score_filter.h"
 #include "core/base/scalar.h"
 #include "core/base/score.h"
@@ -15,6 +17,20 @@ inline float score_of(std::uint32_t key) {
     return bit_copy<float>(key >= 0x80000000u ? key - 0x80000000u : 0x80000000u + (0x80000000u - key));
 }
 
+// Whether a filter can read what the tensor holds. Ranking by |sum/total_weight| as by |sum| needs a divisor that keeps
+// order and makes no NaN.
+inline bool is_filtered_directly(const speft_score &score) {
+    if (score.excluded_count > 0) return false;
+    switch (score.formula) {
+    case SPEFT_SCORE_ABS_WEIGHT:
+    case SPEFT_SCORE_ABS_PRODUCT:
+    case SPEFT_SCORE_GIVEN: return true;
+    case SPEFT_SCORE_ABS_GRADIENT: return score.total_weight > 0 && std::isfinite(score.total_weight);
+    default: return false;
+    }
+}
+
+// Of a tensor that is filtered directly.
 class ScoreBound {
 public:
     // `key` is the key of a number.

@@ -1,10 +1,12 @@
 // The inner loops of a bracketed selection, as each instruction set has them: which scalars of a run score at least
-// as high as a bound. They see numbers only; score_bound.h turns formulas into bounds.
+// as high as a bound. They see numbers only; score_bound.h turns formulas into bounds. Where no filter reads what a
+// formula is computed of, its scores are computed a run at a time and then filtered as values.
 #pragma once
 
 #include <cstdint>
 
 #include "backends/cpu/selection/offsets.h"
+#include "speft/backend.h"
 
 namespace speft::cpu {
 
@@ -26,6 +28,10 @@ struct ScoreFilter {
     using Products = Filtered (*)(const float *sums, const void *weights, std::uint32_t count, float total_weight,
                                   float lowest, Offsets &offsets);
     Products products[3];
+
+    // scores[i] is that of the scalar first + i, excluded or not. LOW_RANK takes its right factor from `panels`.
+    void (*scores)(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *panels,
+                   float *scores);
 };
 
 #ifdef __x86_64__

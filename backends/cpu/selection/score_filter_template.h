@@ -4,6 +4,7 @@
 #pragma once
 
 #include "backends/cpu/selection/score_filter.h"
+#include "backends/cpu/selection/score_vectors_template.h"
 
 namespace speft::cpu {
 namespace {
@@ -82,6 +83,7 @@ struct ScoreFilterTemplate {
         .magnitudes = magnitudes,
         .values = values,
         .products = {products<float>, products<typename Set::BFloat>, products<typename Set::Half>},
+        .scores = ScoreVectorsTemplate<Set>::scores,
     };
 };
 
