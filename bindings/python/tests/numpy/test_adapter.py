@@ -53,7 +53,6 @@ def test_unavailable_backend_gives_its_reason():
         ("force", lambda weights, gradient: -gradient * weights),
         ("taylor-fo", lambda weights, gradient: (gradient * weights).astype(np.float64) ** 2),
         ("fisher", lambda weights, gradient: gradient.astype(np.float64) ** 2),
-        ("synflow", lambda weights, gradient: gradient * abs(weights)),
         ("grasp", lambda weights, gradient: -gradient * weights),
         ("grasp-code", lambda weights, gradient: gradient * weights),
         ("magnitude", lambda weights, gradient: abs(weights)),
@@ -63,6 +62,17 @@ def test_unavailable_backend_gives_its_reason():
 def test_selection_takes_the_largest_scores(make_adapter, selection, score):
     adapter, weights, gradient = make_adapter(selection=selection)
     np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), largest(score(weights, gradient), 5))
+
+
+def test_synflow_multiplies_by_the_size_of_a_weight(make_adapter):
+    """What is observed for it is never negative: each weight's size adds to the sum of the outputs."""
+    adapter, weights, gradient = make_adapter(selected=False, selection="synflow")
+    adapter.observe("w", dense=abs(gradient))
+    adapter.finish_observation()
+    adapter.select()
+    np.testing.assert_array_equal(
+        np.from_dlpack(adapter.mask("w")), largest(abs(gradient) * abs(weights), 5)
+    )
 
 
 def test_observations_are_weighted_means(context, random):
