@@ -66,18 +66,19 @@ class Adapter:
             - ``"taylor-fo"``: (gθ)²
             - ``"fisher"``: the mean of g², with g the gradient of one observation, or of one example where
               `observe` has their `example_offsets`
-            - ``"synflow"``: g·abs(θ), where g is observed as ∂R/∂abs(θ), R the sum of the outputs of the network
-              with all weights replaced by their absolute values and its non-linearities taken out
-            - ``"grasp"``: -hθ, where h, observed in place of gradients, is the product of the loss's Hessian and
-              the mean gradient; ``"grasp-code"``: hθ, the sign of the public code
+            - ``"synflow"``: g·abs(θ), where g is observed as ∂R/∂abs(θ), R the sum of the outputs of the
+              network with all weights replaced by their absolute values and its non-linearities taken out
+            - ``"grasp"``: -hθ, where h, observed in place of gradients, is the product of the loss's Hessian
+              and the mean gradient; ``"grasp-code"``: hθ, the sign of the public code
             - ``"wanda"``: abs(θ)·‖x‖, with x the inputs that the weight multiplies, from activations only
             - ``"magnitude"``: abs(θ); ``"smallest-magnitude"``: -abs(θ)
             - ``"low-rank"``: the absolute entries of the best approximation of the weight matrix of rank
               `approximation_rank`
-            - ``"weight-change"``: abs(θ - θ0), θ0 given with `set_reference`, to which the weights then return
+            - ``"weight-change"``: abs(θ - θ0), θ0 given with `set_reference`, to which the weights then
+              return
             - ``"random"``: the same probability for each
-            - ``"spiel-ag"``, ``"spiel-ma"``: random at first; then masks move to where gradients accumulate, or
-              to where SM3, the optimizer that it requires, has the largest second moments
+            - ``"spiel-ag"``, ``"spiel-ma"``: random at first; then masks move to where gradients accumulate,
+              or to where SM3, the optimizer that it requires, has the largest second moments
             - ``"mask"``: given with `set_mask`; ``"scores"``: given with `set_scores`
             - ``"score-function"``: computed by `score`
 
@@ -96,19 +97,20 @@ class Adapter:
         mean: of ``"gradient"`` and ``"snip"``: ``"signed"``, the absolute value of the mean gradient, or
             ``"absolute"``, the mean of absolute gradients.
         score: of ``"score-function"``, called as ``score(name, weights, gradient, scores)`` for each sparse
-            parameter while the masks are chosen: reads `weights` and `gradient` (the mean of what was observed,
-            or None), and writes to `scores`, float32. All are a `Tensor` of the parameter's shape, lent for the
-            call. What it raises comes out of `select`.
+            parameter while the masks are chosen: reads `weights` and `gradient` (the mean of what was
+            observed, or None), and writes to `scores`, float32. All are a `Tensor` of the parameter's shape,
+            lent for the call. What it raises comes out of `select`.
         optimizer: ``"adamw"``, ``"adam"``, ``"sgd"``, ``"lion"``, ``"sm3"`` or ``"adafactor"``.
         age: ``"common"``, one count of updates for each parameter, or ``"per-weight"``.
         state: how moments and velocities are kept: ``"float32"``; ``"bfloat16"``, rounded stochastically; or
             ``"blocks8"``, a byte each with a scale for every 64.
         delta_type: ``"float32"``, or ``"bfloat16"``: 2 bytes a weight less, rounded stochastically.
-        total_steps: T, at and after which nothing moves and towards which the rate falls; None: not known, the
-            rate stays.
-        reselect_every: S: SpIEL reselects after step `window` and after every S steps from there on; None: 20.
-            With any other method but given masks and scores and ``"weight-change"``, the masks are dynamic: after
-            every S steps the host observes again, where the method needs it, and calls `reselect`. Scalars that
+        total_steps: T, at and after which nothing moves and towards which the rate falls; None: not known,
+            the rate stays.
+        reselect_every: S: SpIEL reselects after step `window` and after every S steps from there on; None:
+            20. With any other method but given masks and scores and ``"weight-change"``, the masks are
+            dynamic: after every S steps the host observes again, where the method needs it, and calls
+                `reselect`. Scalars that
             leave stay as trained, *settled*. None: masks stay.
         window: γ: the steps before a reselection over which ``"spiel-ag"`` averages gradients; None: 5.
         rate: ξ, of SpIEL: the share of the k selected scalars that a reselection replaces; None: 0.2. The
@@ -116,10 +118,12 @@ class Adapter:
         schedule: of SpIEL's rate, after step t: ``"linear"``, ξ(T-t)/T; ``"cosine"``, ξ/2·(1 + cos(πt/T));
             ``"constant"``, ξ; ``"none"``, no further replacements; None: linear where there are
             `total_steps`, else constant.
-        candidates: K: how many scalars ``"spiel-ag"`` follows in a window, of all parameters together; None: k.
+        candidates: K: how many scalars ``"spiel-ag"`` follows in a window, of all parameters together; None:
+            k.
         drop: which scalars SpIEL drops: those of the least ``"magnitude"`` of their delta, or of the least
             ``"change"`` of it since the last reselection; None: magnitude.
-        keep_moments: whether scalars that stay selected in dynamic masks keep their moments; SpIEL's always do.
+        keep_moments: whether scalars that stay selected in dynamic masks keep their moments; SpIEL's always
+            do.
         settled_limit: the most settled scalars: of more, those that changed least regain their original bits.
             None: any number.
 
@@ -387,7 +391,8 @@ class Adapter:
             dense, x, dy, layout, scale: as for `accumulate`; ``"wanda"`` needs no `dy`.
             example_offsets: for ``"fisher"`` from activations: int64 [examples + 1] in host memory, the first
                 token of each example, and the number of tokens at the end. Each example then counts by the
-                square of its own gradient. Under a loss that is a mean over examples, `scale` is their number.
+                square of its own gradient. Under a loss that is a mean over examples, `scale` is their
+                number.
 
         Raises:
             InvalidState: after `select`, unless masks are dynamic.
@@ -500,9 +505,7 @@ class Adapter:
         call(_capi.speft_reselect, self.handle, progress_of(progress), moved)
         if not moved.due:
             return None
-        return Reselection(
-            moved.step, moved.dropped, moved.grown, moved.settled, self.state.selected_scalars
-        )
+        return Reselection(moved.step, moved.dropped, moved.grown, moved.settled, self.state.selected_scalars)
 
     # ---- training ----
 

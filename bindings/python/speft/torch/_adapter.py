@@ -76,7 +76,8 @@ class SparseAdapter(torch.optim.Optimizer):
             `budget` nor `rank`.
         budget: their number, instead: of all targets, of each, or of each row, as `scope` says.
         rank: instead, as many as LoRA of this rank would train: rank·(rows + columns) a target.
-        density_of: of what `density` is a share: ``"targets"``, or ``"model"``, all scalars of all parameters.
+        density_of: of what `density` is a share: ``"targets"``, or ``"model"``, all scalars of all
+            parameters.
         scope: ``"global"``, one ranking over all targets; ``"per-tensor"``, the same share of each; or
             ``"per-row"``, the same share of each of their rows.
         selection: how they are chosen: the largest of a score of each, whose formulas are those of
@@ -87,8 +88,8 @@ class SparseAdapter(torch.optim.Optimizer):
               axis of the layers' inputs counts the examples and the loss is a mean over them; with
               ``gradient="dense"``, and where a layer is used several times, it is that of what came at once.
               Wanda needs ``gradient="activations"``.
-            - ``"synflow"``, ``"grasp"``, ``"grasp-code"``: as those, and only by `estimate`, which knows their
-              recipes.
+            - ``"synflow"``, ``"grasp"``, ``"grasp-code"``: as those, and only by `estimate`, which knows
+              their recipes.
             - ``"random"``, ``"magnitude"``, ``"smallest-magnitude"``, ``"low-rank"``: without any batch.
             - ``"weight-change"`` (LT-SFT): the adapter keeps a copy of the targets, and takes no gradients
               before `select`: train them in full with any optimizer. `select` ranks how far each scalar has
@@ -96,8 +97,8 @@ class SparseAdapter(torch.optim.Optimizer):
             - ``"spiel-ag"``, ``"spiel-ma"`` (SpIEL): random at first; `step` then moves the masks.
             - a function ``score(name, weight, gradient)`` that returns a tensor of the weight's shape;
               `gradient` is the mean of what was observed, or None.
-            - a dict from the name of each target to its mask (flat indices, integers) or to its scores (floats
-              of its shape).
+            - a dict from the name of each target to its mask (flat indices, integers) or to its scores
+              (floats of its shape).
 
             ``"sparsegrad"`` and ``"meprop"`` raise `speft.Unsupported` in this version.
         dense: patterns of parameters that are trained in full, as a new head is.
@@ -120,9 +121,9 @@ class SparseAdapter(torch.optim.Optimizer):
             kind of parameter.
         backend: ``"auto"``: the one of the model's device.
         threads: CPU threads of the library; 0 for as many as the process may run on.
-        total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments, settled_limit: how
-            masks move while training. See `speft.Adapter`, and `reselect`. `reselect_every` makes the masks of
-            any selection dynamic but those of ``"weight-change"`` and of a dict.
+        total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments, settled_limit:
+            how masks move while training. See `speft.Adapter`, and `reselect`. `reselect_every` makes the
+            masks of any selection dynamic but those of ``"weight-change"`` and of a dict.
 
     Attributes:
         history: what each reselection has moved, since this object was made: `speft.Reselection`, with its
@@ -176,7 +177,9 @@ class SparseAdapter(torch.optim.Optimizer):
         trained = resolve(model, targets, dense)
         method, given = _read_selection(selection, trained)
         if method == "wanda" and gradient == "dense":
-            raise InvalidArgument("selection 'wanda' ranks by the inputs of layers: use gradient='activations'")
+            raise InvalidArgument(
+                "selection 'wanda' ranks by the inputs of layers: use gradient='activations'"
+            )
         if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
         native = Adapter(
@@ -286,8 +289,9 @@ class SparseAdapter(torch.optim.Optimizer):
         the graph of a backward pass. SynFlow calls `loss` with the first batch alone, for the shapes, while
         all weights are replaced by their absolute values in place, biases are left out, and the network is
         made linear: activations and dropout pass their input on, attention is the mean of the values (so
-        that queries and keys score 0), normalizations divide by their input's root mean square, held constant,
-        and embeddings and floating inputs are ones. Where the selection needs no batch, nothing runs.
+        that queries and keys score 0), normalizations divide by their input's root mean square, held
+        constant, and embeddings and floating inputs are ones. Where the selection needs no batch, nothing
+        runs.
 
         Where dynamic masks need new observations, this makes them, between the step that makes
         `reselection_due` true and `reselect`. The gradients of dense parameters are dropped.
@@ -362,7 +366,8 @@ class SparseAdapter(torch.optim.Optimizer):
             self._announce_change()
 
     def reselect(self, progress: Progress | None = None) -> Reselection | None:
-        """Moves the masks, when that is due; the Parameters of the first group stay, with other values in them.
+        """Moves the masks, when that is due; the Parameters of the first group stay, with other values in
+        them.
 
         `step` does it by itself where no observation is needed: for SpIEL, and for dynamic masks that are
         random or ranked by the weights alone. For others, and for a function of one's own::
@@ -408,8 +413,8 @@ class SparseAdapter(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates deltas and weights by the gradients accumulated since `zero_grad`.
 
-        Parameters whose ``.grad`` is None stay as they are. Where masks move without observations, they do when
-        it is time, and the gradients of targets are cleared then: see `history`.
+        Parameters whose ``.grad`` is None stay as they are. Where masks move without observations, they do
+        when it is time, and the gradients of targets are cleared then: see `history`.
 
         Args:
             closure: computes the loss again, and its gradients, first.

@@ -18,8 +18,8 @@ def hessian_products(
 ) -> Iterator[tuple[float, list[torch.Tensor]]]:
     """For each batch and its weight: that weight, and H_b ḡ for each of `weights`.
 
-    ḡ is the weighted mean of the gradients of all batches: it takes a float32 number a scalar. Each product takes
-    what the backward pass of a backward pass takes.
+    ḡ is the weighted mean of the gradients of all batches: it takes a float32 number a scalar. Each product
+    takes what the backward pass of a backward pass takes.
     """
     tensors = list(weights.values())
     mean = [torch.zeros_like(weight, dtype=torch.float32) for weight in tensors]

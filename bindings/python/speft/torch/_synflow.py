@@ -1,13 +1,13 @@
-"""SynFlow's gradients: those of the sum of the outputs of a network made linear, with the weights' sizes alone.
+"""SynFlow's gradients: of the sum of the outputs of a network made linear, with absolute weights.
 
 R = 1ᵀ ∏|θ_l| 1 is defined for a chain of matrices. What the other parts of a model become here:
 
 - all floating parameters are replaced by their absolute values, and biases are left out;
 - activations and dropout pass their input on, so that a gated unit is the product of its two halves;
-- a softmax is uniform, so that attention is the mean of the values over the keys, and what only makes queries and
-  keys gets scores of 0;
-- a normalization divides by the root mean square of its input, held constant, and multiplies by |γ|, which keeps
-  numbers finite; so does a hand-written one that uses ``rsqrt``;
+- a softmax is uniform, so that attention is the mean of the values over the keys, and what makes queries and
+  keys alone gets scores of 0;
+- a normalization divides by the root mean square of its input, held constant, and multiplies by |γ|, which
+  keeps numbers finite; so does a hand-written one that uses ``rsqrt``;
 - embeddings are ones, and so are all floating inputs of the model.
 """
 
@@ -134,7 +134,9 @@ def _uniform(
     return torch.full_like(input, 1 / input.shape[dim], dtype=dtype)
 
 
-def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *arguments: Any, **named: Any
+) -> Any:
     mean = value.mean(-2, keepdim=True)
     if query.ndim >= 3 and mean.shape[-3] != query.shape[-3]:  # heads that share their keys and values
         mean = mean.repeat_interleave(query.shape[-3] // mean.shape[-3], -3)
@@ -221,9 +223,12 @@ def _unbiased(function: Any) -> Any:
     return compute
 
 
-_PASSED_ON = """celu celu_ elu elu_ gelu hardsigmoid hardswish hardtanh hardtanh_ leaky_relu leaky_relu_ logsigmoid
-    mish prelu relu relu6 relu_ rrelu rrelu_ selu selu_ sigmoid sigmoid_ silu softplus softsign tanh tanh_ tanhshrink
-    threshold threshold_ alpha_dropout dropout dropout_ dropout1d dropout2d dropout3d feature_alpha_dropout"""
+_PASSED_ON = """
+    celu celu_ elu elu_ gelu hardsigmoid hardswish hardtanh hardtanh_ leaky_relu leaky_relu_
+    logsigmoid mish prelu relu relu6 relu_ rrelu rrelu_ selu selu_ sigmoid sigmoid_ silu softplus
+    softsign tanh tanh_ tanhshrink threshold threshold_ alpha_dropout dropout dropout_ dropout1d
+    dropout2d dropout3d feature_alpha_dropout
+"""
 
 
 def _named(*names: str) -> Iterator[Any]:

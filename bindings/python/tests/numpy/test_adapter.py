@@ -1,6 +1,7 @@
 """The whole life of an adapter over NumPy arrays, against NumPy."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -70,9 +71,7 @@ def test_synflow_multiplies_by_the_size_of_a_weight(make_adapter):
     adapter.observe("w", dense=abs(gradient))
     adapter.finish_observation()
     adapter.select()
-    np.testing.assert_array_equal(
-        np.from_dlpack(adapter.mask("w")), largest(abs(gradient) * abs(weights), 5)
-    )
+    np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), largest(abs(gradient) * abs(weights), 5))
 
 
 def test_observations_are_weighted_means(context, random):
@@ -114,7 +113,7 @@ def test_fisher_of_examples_from_activations(make_adapter, random):
         x = random.standard_normal((9, 4), dtype=np.float32)
         dy = random.standard_normal((9, 6), dtype=np.float32)
         examples = len(offsets) - 1
-        for begin, end in zip(offsets, offsets[1:], strict=False):
+        for begin, end in pairwise(offsets):
             expected += (dy[begin:end].astype(np.float64).T @ x[begin:end]) ** 2
         adapter.observe("w", x=x, dy=dy / examples, scale=examples, example_offsets=np.array(offsets))
         adapter.finish_observation(examples)  # each example counts alike

@@ -139,7 +139,9 @@ def test_periods(context, selection, keep_moments):
         np.testing.assert_allclose(deltas, reference.phi[mask], **CLOSE)
         np.testing.assert_allclose(training.weights.ravel(), reference.original + reference.phi, **CLOSE)
         untouched = np.setdiff1d(np.arange(training.weights.size), np.flatnonzero(reference.once))
-        np.testing.assert_array_equal(training.weights.ravel()[untouched], training.original.ravel()[untouched])
+        np.testing.assert_array_equal(
+            training.weights.ravel()[untouched], training.original.ravel()[untouched]
+        )
     trained = training.weights.copy()
     adapter.unmerge()
     np.testing.assert_array_equal(training.weights, training.original)

@@ -1,6 +1,7 @@
-"""SpIEL against a transcription of the method into plain NumPy, with its clock, schedules and seeds, in float64."""
+"""SpIEL against a transcription of the method into NumPy, in float64: its clock, schedules and seeds."""
 
 from fractions import Fraction
+from itertools import pairwise
 from math import cos, floor, pi
 
 import numpy as np
@@ -32,7 +33,7 @@ class Spiel:
         self.m, self.v = np.zeros(weights.size), np.zeros(weights.size)
         self.age = np.zeros(weights.size, dtype=int)
         bounds = np.cumsum([0, *(rows * columns for rows, columns in SHAPES.values())])
-        self.places = [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        self.places = [slice(*pair) for pair in pairwise(bounds)]
         self.groups = self.places if scope == "per-tensor" else [slice(0, weights.size)]
         self.rows = [np.zeros((rows, 1)) for rows, _ in SHAPES.values()]
         self.columns = [np.zeros((1, columns)) for _, columns in SHAPES.values()]
@@ -48,7 +49,7 @@ class Spiel:
         return step >= WINDOW and (step - WINDOW) % EVERY == 0 and step < (self.total_steps or np.inf)
 
     def step(self, gradient):
-        """One update by the step's gradient, unscaled and clipped. Returns what was dropped and grown, if due."""
+        """One update by the step's gradient, clipped. Returns what was dropped and grown, when due."""
         self.step_count += 1
         if self.method == "spiel-ag":
             self.follow(gradient)
@@ -61,7 +62,8 @@ class Spiel:
     def follow(self, gradient):
         if self.is_due(self.step_count + WINDOW - 1):  # the first step of a window
             self.candidates = [
-                group.start + best(np.where(self.active, -np.inf, abs(gradient))[group], self.active[group].sum())
+                group.start
+                + best(np.where(self.active, -np.inf, abs(gradient))[group], self.active[group].sum())
                 for group in self.groups
             ]
             self.sums, self.squares = np.zeros(gradient.size), np.zeros(gradient.size)

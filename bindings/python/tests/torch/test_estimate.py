@@ -56,7 +56,9 @@ def small():
 
 
 def largest(scores, count):
-    return torch.cat([score.detach().flatten() for score in scores]).topk(count).indices.sort().values.tolist()
+    return (
+        torch.cat([score.detach().flatten() for score in scores]).topk(count).indices.sort().values.tolist()
+    )
 
 
 @pytest.mark.parametrize(("selection", "sign"), [("grasp", -1), ("grasp-code", 1)])
@@ -110,7 +112,7 @@ def test_wanda(small):
         for weight, x in zip(small.weights, (inputs, hidden), strict=True)
     ]
     assert small.select(small.adapter("wanda")) == largest(scores, 12)
-    with pytest.raises(speft.InvalidArgument, match="wanda.*gradient='activations'"):
+    with pytest.raises(speft.InvalidArgument, match=r"wanda.*gradient='activations'"):
         small.adapter("wanda", gradient="dense")
 
 
@@ -156,7 +158,7 @@ def by_hand(query, key, value):
 
 @pytest.mark.parametrize("attention", [nn.functional.scaled_dot_product_attention, by_hand])
 def test_synflow_through_attention(attention):
-    """What enters is ones over their root mean square, times |γ|; values are averaged, queries and keys cut off."""
+    """Ones over their root mean square, times |γ|, come in; values are averaged, the rest is cut off."""
     model = Parts(attention)
     with torch.no_grad():
         model.norm.weight.uniform_(-2, 2)
@@ -248,7 +250,7 @@ def test_synflow_that_is_not_finite(small, value):
         small.model[0].weight.mul_(1e30)
         small.model[2].weight[0] = value
     before = bits_of(small.model)
-    with pytest.raises(speft.InvalidArgument, match="synflow.*finite.*(inf|nan)"):
+    with pytest.raises(speft.InvalidArgument, match=r"synflow.*finite.*(inf|nan)"):
         small.adapter("synflow").estimate(small.loss, small.batches)
     assert bits_of(small.model) == before
 
@@ -265,7 +267,7 @@ def test_synflow_needs_the_model(small):
 @pytest.mark.parametrize("selection", ["gradient", "fisher", "wanda", "synflow", "grasp"])
 def test_an_estimation_without_a_batch_is_refused(small, selection):
     adapter = small.adapter(selection)
-    with pytest.raises(speft.InvalidArgument, match="batches.*at least one"):
+    with pytest.raises(speft.InvalidArgument, match=r"batches.*at least one"):
         adapter.estimate(small.loss, [])
     with pytest.raises(speft.InvalidState):
         adapter.select()
@@ -338,7 +340,9 @@ def test_a_score_of_ones_own(small):
     adapter = small.adapter(score)
     mask = small.select(adapter)
     gradients = torch.autograd.grad(small.mean_loss(small.weights), small.weights)
-    scores = [gradient.abs() / weight.abs() for gradient, weight in zip(gradients, small.weights, strict=True)]
+    scores = [
+        gradient.abs() / weight.abs() for gradient, weight in zip(gradients, small.weights, strict=True)
+    ]
     assert mask == largest(scores, 12)
     for name, gradient in zip(small.names, gradients, strict=True):
         # A mean over 17 examples in float32.
@@ -376,7 +380,8 @@ def test_weight_change_is_of_training_in_full(small, gradient):
         small.loss(batch).backward()
         optimizer.step()
     change = [
-        (small.model.get_parameter(name) - original.get_parameter(name)).abs().detach() for name in small.names
+        (small.model.get_parameter(name) - original.get_parameter(name)).abs().detach()
+        for name in small.names
     ]
     assert all(score.all() for score in change)  # no target is left out
     adapter.select()

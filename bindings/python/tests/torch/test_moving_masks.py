@@ -1,4 +1,4 @@
-"""Masks that move while training. The method itself is tested in the NumPy tests; here is what PyTorch adds."""
+"""Masks that move while training: what PyTorch adds to it. The methods are tested with NumPy."""
 
 import copy
 
@@ -64,7 +64,7 @@ def trained(make_batches):
 
 @pytest.mark.parametrize("selection", ["spiel-ag", "spiel-ma"])
 def test_activations_and_dense_gradients_move_alike(trained, selection):
-    (one, first), (other, second) = (trained(mode, selection, micro_batches=2) for mode in MODES)
+    (one, first), (_, second) = (trained(mode, selection, micro_batches=2) for mode in MODES)
     assert [moved.step for moved in first.history] == [3, 9, 15]
     assert first.history == second.history
     assert masks_of(first) == masks_of(second)

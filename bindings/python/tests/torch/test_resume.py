@@ -42,7 +42,7 @@ OPTIONS = [
     {"optimizer": "lion", "state": "blocks8"},
     {"optimizer": "adafactor"},
     {"selection": "spiel-ag", "reselect_every": 3, "window": 2},  # after steps 2, 5 and 8
-    {"selection": "spiel-ag", "reselect_every": 4, "window": 3, "gradient": "dense", "drop": "change"},  # 3, 7
+    {"selection": "spiel-ag", "reselect_every": 4, "window": 3, "gradient": "dense", "drop": "change"},
     {"selection": "spiel-ma", "reselect_every": 3, "window": 2},
     {"selection": "random", "reselect_every": 2},
     {"reselect_every": 3, "keep_moments": True},
