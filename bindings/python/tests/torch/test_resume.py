@@ -16,6 +16,9 @@ def train(batches, adapter, steps, model=None):
         batches.loss(index, model).backward()
         adapter.step()
         adapter.zero_grad()
+        if adapter.reselection_due:
+            adapter.estimate(lambda batch: batches.loss(batch, model), range(2))
+            adapter.reselect()
 
 
 def through_a_file(state):
@@ -35,6 +38,15 @@ OPTIONS = [
     {"gradient": "dense", "age": "per-weight"},
     {"optimizer": "sgd", "momentum": 0.9},
     {"delta_type": "bfloat16", "seed": 3},
+    {"optimizer": "adam", "state": "bfloat16"},
+    {"optimizer": "lion", "state": "blocks8"},
+    {"optimizer": "adafactor"},
+    {"selection": "spiel-ag", "reselect_every": 3, "window": 2},  # after steps 2, 5 and 8
+    {"selection": "spiel-ag", "reselect_every": 4, "window": 3, "gradient": "dense", "drop": "change"},
+    {"selection": "spiel-ma", "reselect_every": 3, "window": 2},
+    {"selection": "random", "reselect_every": 2},
+    {"reselect_every": 3, "keep_moments": True},
+    {"reselect_every": 4, "settled_limit": 9, "gradient": "dense"},
 ]
 
 
