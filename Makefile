@@ -2,6 +2,7 @@
 #
 #   make demo                                  set-up, then the main job
 #   make demo ALL=1                            … with every method
+#   make demo DOMAIN=tweets                    … on other texts that come with it: movies, news, products, tweets
 #   make demo DATA=file.tsv MODEL=directory OUT=directory    … on your own data and model (each is optional)
 #   make demo-c                                set-up, then the same task in C, against an installed libspeft
 #   make test                                  set-up, then all tests
@@ -11,7 +12,7 @@
 #   make setup                                 what is missing on this machine: Debian packages, .venv, data, the build
 
 # Read by the shell, so that any path is taken as it is.
-export ALL DATA MODEL OUT
+export ALL DATA DOMAIN MODEL OUT
 
 .PHONY: help setup demo demo-c test check bench wheel clean
 
@@ -23,7 +24,7 @@ setup:
 
 demo: setup
 	@.venv/bin/python examples/python/sentiment/main.py $${ALL:+--all} \
-		$${DATA:+--data "$$DATA"} $${MODEL:+--model "$$MODEL"} $${OUT:+--out "$$OUT"}
+		$${DATA:+--data "$$DATA"} $${DOMAIN:+--domain "$$DOMAIN"} $${MODEL:+--model "$$MODEL"} $${OUT:+--out "$$OUT"}
 
 demo-c: setup
 	@tools/demo-c.sh
