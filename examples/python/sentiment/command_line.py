@@ -15,7 +15,7 @@ Compares ways to fine-tune a language model on labelled texts, and checks that s
 unmerge exactly.
 
 Without options, MiniLM-L6 learns to tell positive from negative movie-review snippets. With --data and
---model it is your own texts and your own model. Writes a page, its figures, pictures, and a folder a method."""
+--model it is your own texts and your own model. Writes a page, figures, pictures and a folder a method."""
 
 
 def read_command_line() -> tuple[Settings, list[str]]:
