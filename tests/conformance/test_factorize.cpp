@@ -189,7 +189,7 @@ BOOST_DATA_TEST_CASE(matches_jacobis_method,
 }
 
 BOOST_DATA_TEST_CASE(finds_known_singular_vectors,
-                     data::make(subjects(SPEFT_OPERATION_FACTORIZE)) * data::make(known_shapes) * data::make({1, 4, 7}),
+                     data::make(subjects(SPEFT_OPERATION_FACTORIZE)) * data::make(known_shapes) * data::make({4, 7}),
                      subject, shape, rank) {
     check_known(subject, shape, SPEFT_SCALAR_FLOAT32, static_cast<std::uint64_t>(rank));
 }
@@ -239,7 +239,7 @@ BOOST_DATA_TEST_CASE(is_zero_for_zeros,
 
 // Weights whose squares float32 does not hold.
 BOOST_DATA_TEST_CASE(takes_large_and_small_weights,
-                     data::make(subjects(SPEFT_OPERATION_FACTORIZE)) * data::make(known_shapes) *
+                     data::make(subjects(SPEFT_OPERATION_FACTORIZE)) * data::make({known_shapes[0], known_shapes[2]}) *
                          data::make({-110, 100}),
                      subject, shape, exponent) {
     const Matrix matrix = make_known(shape, known_rank), best = make_known(shape, 3);
