@@ -62,7 +62,9 @@ Schedule complete_schedule(std::int32_t method, Schedule schedule) {
     if (!is_spiel(method)) return schedule;
     if (schedule.kind == SPEFT_SCHEDULE_DEFAULT)
         schedule.kind = schedule.total_steps > 0 ? SPEFT_SCHEDULE_LINEAR : SPEFT_SCHEDULE_CONSTANT;
-    if (schedule.reselect_every == 0) schedule.reselect_every = default_period;
+    if (schedule.reselect_every == 0)
+        schedule.reselect_every =
+            schedule.total_steps > 0 ? std::min(default_period, schedule.total_steps) : default_period;
     if (schedule.window == 0) schedule.window = std::min(default_window, schedule.reselect_every);
     if (schedule.rate == 0) schedule.rate = default_rate;
     return schedule;

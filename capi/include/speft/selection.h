@@ -141,7 +141,7 @@ typedef struct speft_schedule_options {
     uint32_t struct_size;
     int32_t schedule;       /* SPEFT_SCHEDULE_…, SpIEL's */
     int64_t total_steps;    /* T; 0: not known, the rate stays */
-    int64_t reselect_every; /* S; 0: 20 for SpIEL, and fixed masks for other methods */
+    int64_t reselect_every; /* S; 0: 20 for SpIEL, or T where that is less; fixed masks for other methods */
     int64_t window;         /* γ in [1, S]; 0: 5, or S where that is less. SpIEL's */
     double rate;            /* ξ in (0, 1]; 0: 0.2. SpIEL's */
     int64_t candidates;     /* K of all parameters together, at least k; 0: k. AG's */
