@@ -188,7 +188,7 @@ BOOST_DATA_TEST_CASE(matches, data::make(subjects(SPEFT_OPERATION_FIND_INDICES))
 }
 
 // Both lists are of several pieces. An index is at the place that it says.
-BOOST_DATA_TEST_CASE(places_every_index,
+BOOST_DATA_TEST_CASE(places_every_index_in_all_settings,
                      data::make(subjects(SPEFT_OPERATION_FIND_INDICES)) * data::make(other_settings) *
                          data::make(pairs),
                      subject, settings, pair) {

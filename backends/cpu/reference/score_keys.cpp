@@ -14,8 +14,6 @@ template <std::int32_t constant_formula, class ScalarType>
 struct Kind {
     static constexpr std::int32_t formula = constant_formula;
     using Scalar = ScalarType;
-    static constexpr bool has_rows = formula == SPEFT_SCORE_SCALED_WEIGHT || formula == SPEFT_SCORE_LOW_RANK ||
-                                     formula == SPEFT_SCORE_MOMENTUM;
 };
 
 template <std::int32_t formula, class Visitor>
@@ -61,7 +59,7 @@ speft_score take_row(speft_score score, std::uint64_t row) {
 template <class Kind, class Write>
 void visit_run(speft_score score, std::uint64_t first, std::uint64_t count, Write write) {
     score.formula = Kind::formula;
-    if constexpr (!Kind::has_rows) {
+    if constexpr (!has_factors(Kind::formula)) {
         for (std::uint64_t i = 0; i < count; ++i) write(i, compute_score<typename Kind::Scalar>(score, first + i));
     } else {
         for (std::uint64_t begin = 0, end; begin < count; begin = end) {

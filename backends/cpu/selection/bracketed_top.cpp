@@ -38,12 +38,11 @@ struct Sample {
 // How many times the deviation of independent draws that of a sample is: neighbours have like scores, and may have
 // about the same one where it comes from their row; then a line is worth one draw.
 double judge_deviation(const speft_select_top &arguments) {
-    const auto has_rows = [](const speft_score &score) {
-        return score.formula == SPEFT_SCORE_SCALED_WEIGHT || score.formula == SPEFT_SCORE_LOW_RANK ||
-               score.formula == SPEFT_SCORE_MOMENTUM;
-    };
-    static_assert(Sample::line == 16);
-    return std::any_of(arguments.scores, arguments.scores + arguments.tensors, has_rows) ? 4 : 2;
+    static_assert(Sample::line == 4 * 4);
+    return std::any_of(arguments.scores, arguments.scores + arguments.tensors,
+                       [](const speft_score &score) { return has_factors(score.formula); })
+               ? 4
+               : 2;
 }
 
 // What a count of which `expected` are expected exceeds about once in 30,000 times: four standard deviations more.

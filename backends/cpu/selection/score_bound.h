@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "backends/cpu/reference/score_keys.h"
 #include "backends/cpu/selection/score_filter.h"
 #include "core/base/scalar.h"
 #include "core/base/score.h"
@@ -19,8 +20,7 @@ inline float score_of(std::uint32_t key) {
 
 // Whether its scores need not be computed before they are filtered.
 inline bool is_filtered_directly(const speft_score &score) {
-    return score.excluded_count == 0 && score.formula != SPEFT_SCORE_SCALED_WEIGHT &&
-           score.formula != SPEFT_SCORE_LOW_RANK && score.formula != SPEFT_SCORE_MOMENTUM;
+    return score.excluded_count == 0 && !has_factors(score.formula);
 }
 
 // Of a tensor that is filtered directly.

@@ -1,6 +1,6 @@
 // The inner loops of a bracketed selection, as each instruction set has them: which scalars of a run score at least
-// as high as a bound. score_bound.h chooses among them. Where a score takes more than its scalar, the scores of a run
-// are computed first and then filtered as values.
+// as high as a bound. score_bound.h chooses among them. Where a score takes more than its scalar, or some are excluded,
+// the scores of a run are computed first and then filtered as values.
 #pragma once
 
 #include <cstdint>
