@@ -62,6 +62,15 @@ constexpr speft_backend_implementation of_sum_squares[] = {reference<speft_sum_s
 constexpr speft_backend_implementation of_scale[] = {reference<speft_scale, scale>};
 constexpr speft_backend_implementation of_step_adamw[] = {reference<speft_step_adamw, step_adamw>};
 constexpr speft_backend_implementation of_step_sgd[] = {reference<speft_step_sgd, step_sgd>};
+constexpr speft_backend_implementation of_step_lion[] = {reference<speft_step_lion, step_lion>};
+constexpr speft_backend_implementation of_step_sm3[] = {
+    {"reference", accept, scratch<speft_step_sm3, step_sm3_scratch>, run_with_scratch<speft_step_sm3, step_sm3>},
+};
+constexpr speft_backend_implementation of_step_adafactor[] = {
+    {"reference", accept, scratch<speft_step_adafactor, step_adafactor_scratch>,
+     run_with_scratch<speft_step_adafactor, step_adafactor>},
+};
+constexpr speft_backend_implementation of_convert_moments[] = {reference<speft_convert_moments, convert_moments>};
 constexpr speft_backend_implementation of_capture[] = {reference<speft_capture, capture>};
 constexpr speft_backend_implementation of_merge[] = {
     {"reference", accept, scratch<speft_merge_segments, merge_scratch>, run_with_scratch<speft_merge_segments, merge>},
@@ -260,6 +269,10 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_UNMERGE: return give(of_unmerge, count);
     case SPEFT_OPERATION_SELECT_ROWS: return give(of_select_rows, count);
     case SPEFT_OPERATION_STEP_SGD: return give(of_step_sgd, count);
+    case SPEFT_OPERATION_STEP_LION: return give(of_step_lion, count);
+    case SPEFT_OPERATION_STEP_SM3: return give(of_step_sm3, count);
+    case SPEFT_OPERATION_STEP_ADAFACTOR: return give(of_step_adafactor, count);
+    case SPEFT_OPERATION_CONVERT_MOMENTS: return give(of_convert_moments, count);
     case SPEFT_OPERATION_MEASURE_ROUNDING: return give(of_measure_rounding, count);
     case SPEFT_OPERATION_ADD_EXAMPLE_SQUARES: return give(of_add_example_squares, count);
     case SPEFT_OPERATION_ADD_COLUMN_SQUARES: return give(of_add_column_squares, count);

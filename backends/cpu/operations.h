@@ -23,6 +23,12 @@ void sum_squares(const speft_backend_device &device, const speft_sum_squares &ar
 void scale(const speft_backend_device &device, const speft_scale &arguments);
 void step_adamw(const speft_backend_device &device, const speft_step_adamw &arguments);
 void step_sgd(const speft_backend_device &device, const speft_step_sgd &arguments);
+void step_lion(const speft_backend_device &device, const speft_step_lion &arguments);
+void step_sm3(const speft_backend_device &device, const speft_step_sm3 &arguments, void *scratch);
+std::uint64_t step_sm3_scratch(const speft_backend_device &device, const speft_step_sm3 &arguments);
+void step_adafactor(const speft_backend_device &device, const speft_step_adafactor &arguments, void *scratch);
+std::uint64_t step_adafactor_scratch(const speft_backend_device &device, const speft_step_adafactor &arguments);
+void convert_moments(const speft_backend_device &device, const speft_convert_moments &arguments);
 void capture(const speft_backend_device &device, const speft_capture &arguments);
 void merge(const speft_backend_device &device, const speft_merge_segments &arguments, void *scratch);
 std::uint64_t merge_scratch(const speft_backend_device &device, const speft_merge_segments &arguments);

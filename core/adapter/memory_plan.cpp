@@ -24,12 +24,12 @@ std::uint64_t product_scratch(const Device &device, const Parameter &parameter, 
     return device.scratch_bytes(product);
 }
 
-// Bytes a trained scalar takes: its index where there is a mask, its original bits, delta, gradient and the optimizer's
-// state.
-std::uint64_t trained_bytes(const Parameter &parameter, ScalarType delta_type, const Optimizer &optimizer) {
+// Bytes a trained scalar takes before there is a gradient: its index where there is a mask, its original bits and its
+// delta.
+std::uint64_t kept_bytes(const Parameter &parameter, ScalarType delta_type) {
     const bool sparse = parameter.role == Role::sparse;
     return (sparse ? sizeof(std::uint32_t) : 0) + size_of(parameter.type) +
-           size_of(sparse ? delta_type : ScalarType::float32) + sizeof(float) + optimizer.state_bytes();
+           size_of(sparse ? delta_type : ScalarType::float32);
 }
 
 }  // namespace
@@ -59,9 +59,9 @@ MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std:
     }
     std::uint64_t kept = 0, training = 0;
     for (std::size_t position = 0; position < parameters.size(); ++position) {
-        const std::uint64_t bytes = trained_bytes(parameters[position], options.delta_type, *optimizer);
-        training += counts[position] * bytes;
-        kept += counts[position] * (bytes - sizeof(float) - optimizer->state_bytes());
+        const std::uint64_t count = counts[position];
+        kept += count * kept_bytes(parameters[position], options.delta_type);
+        training += count * sizeof(float) + optimizer->state_bytes(count);
     }
 
     MemoryPlan plan;
@@ -69,7 +69,7 @@ MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std:
     plan.announced_observation = accumulators + observing;
     plan.selection = accumulators + kept +
                      std::max(observing, selection_scratch(device, options.selection, parameters));
-    plan.training = training + accumulating + optimizer->table_bytes();
+    plan.training = kept + training + accumulating + optimizer->table_bytes();
     return plan;
 }
 

@@ -275,6 +275,7 @@ void Adapter::restore(Training &training, const AdapterRecord &record) {
                           "the checkpoint has the state " + quote(values.name) + ", which its optimizer does not");
         device().copy_to_device(target, values.bytes.data(), values.bytes.size());
     }
+    training.optimizer->check_restored(device(), masks);
 }
 
 }  // namespace speft

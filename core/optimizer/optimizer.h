@@ -42,6 +42,9 @@ struct Move {
     bool afresh = false;
 };
 
+// What a move does to the scalars of one parameter.
+enum class Fate { stays, moves, restarts };
+
 // The second moments of one parameter as numbers of its rows and columns.
 struct FactoredMoments {
     const float *rows = nullptr;     // device memory, [size/columns]
@@ -61,7 +64,7 @@ struct Seeds {
 
 class Optimizer {
 public:
-    explicit Optimizer(std::size_t parameters) : updates_(parameters) {}
+    explicit Optimizer(const std::vector<Parameter> &parameters);
     virtual ~Optimizer() = default;
 
     // Of each parameter: how many updates it has had.
@@ -81,15 +84,19 @@ public:
     // type and length.
     virtual void *allocate_state(Device &device, const Masks &masks, const char *name, StateType type,
                                  std::uint64_t count) = 0;
-    // How many bytes of state a trained scalar has at most, and what there is beside, with the default hyperparameters.
-    virtual std::uint64_t state_bytes() const = 0;
+    // After a checkpoint has filled the state: throws CORRUPT for what no training can have left.
+    virtual void check_restored(Device &, const Masks &) {}
+    // How many bytes of state `count` trained scalars of one parameter have at most, and what there is beside, with the
+    // default hyperparameters.
+    virtual std::uint64_t state_bytes(std::uint64_t count) const = 0;
     virtual std::uint64_t table_bytes() const { return 0; }
 
     // A copy of this optimizer for masks that have moved: survivors keep their state and age, new scalars begin with
     // none and age 0; what belongs to rows, columns and parameters stays.
     virtual std::unique_ptr<Optimizer> move(Device &device, const Move &move) const = 0;
     // Gives grown scalars the moments that a bias-corrected mean over the window has, and its age; after `move`. With
-    // the betas of the last step. Nothing where there are no such moments.
+    // the betas of the parameter's last step, which no checkpoint keeps: a window ends with a step, and the scalars that
+    // it grows are seeded before the next one. Nothing where there are no such moments.
     virtual void seed(Device &, const Masks &, const Seeds &) {}
     // For SM3, from its first step on; else NULLs.
     virtual FactoredMoments factored_moments(std::size_t) const { return {}; }
@@ -97,10 +104,15 @@ public:
     virtual void copy_ages(Device &device, const Masks &masks, std::size_t parameter, std::int64_t *ages) const;
 
 protected:
+    // For what `move` makes of `before`: the updates of parameters that do not restart.
+    Optimizer(const Optimizer &before, const Move &move);
+
+    std::vector<Fate> fates_of(const Move &move) const;
     virtual void apply(Device &device, const Masks &masks, const std::vector<Update> &updates,
                        double gradient_scale) = 0;
 
 private:
+    std::vector<bool> sparse_;
     std::vector<std::uint32_t> updates_;
 };
 

@@ -19,23 +19,18 @@ void check_beta(double value, const std::string &what) {
 }  // namespace
 
 void check_optimizer(const OptimizerOptions &options) {
-    if (options.kind < SPEFT_OPTIMIZER_ADAMW || options.kind > SPEFT_OPTIMIZER_ADAFACTOR)
+    if (options.kind < SPEFT_OPTIMIZER_ADAMW || options.kind > SPEFT_OPTIMIZER_ADAM)
         refuse("optimizer options: kind must be one of SPEFT_OPTIMIZER_…; got " + std::to_string(options.kind));
-    if (options.kind != SPEFT_OPTIMIZER_ADAMW && options.kind != SPEFT_OPTIMIZER_SGD)
-        refuse_unsupported("optimizer options: this version has AdamW and SGD only; got kind " +
-                           std::to_string(options.kind));
     if (options.age != SPEFT_AGE_COMMON && options.age != SPEFT_AGE_PER_WEIGHT)
         refuse("optimizer options: age must be SPEFT_AGE_COMMON or SPEFT_AGE_PER_WEIGHT; got " +
                std::to_string(options.age));
-    if (options.state != 0)
-        refuse_unsupported("optimizer options: this version keeps float32 moments only; got state " +
-                           std::to_string(options.state));
+    if (options.state < SPEFT_STATE_FLOAT32 || options.state > SPEFT_STATE_BLOCKS8)
+        refuse("optimizer options: state must be one of SPEFT_STATE_…; got " + std::to_string(options.state));
 }
 
 void check_hyperparameters(const Hyperparameters &hyperparameters, const std::string &what) {
-    if (hyperparameters.decay != SPEFT_DECAY_TO_ORIGINAL && hyperparameters.decay != SPEFT_DECAY_TO_ZERO)
-        refuse(what + ": decay must be SPEFT_DECAY_TO_ORIGINAL or SPEFT_DECAY_TO_ZERO; got " +
-               std::to_string(hyperparameters.decay));
+    if (hyperparameters.decay < SPEFT_DECAY_TO_ORIGINAL || hyperparameters.decay > SPEFT_DECAY_AFTER_UPDATE)
+        refuse(what + ": decay must be one of SPEFT_DECAY_…; got " + std::to_string(hyperparameters.decay));
     check_not_negative(hyperparameters.learning_rate, what + ": learning_rate");
     check_beta(hyperparameters.beta1, what + ": beta1");
     check_beta(hyperparameters.beta2, what + ": beta2");

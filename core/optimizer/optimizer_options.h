@@ -11,7 +11,7 @@ namespace speft {
 struct OptimizerOptions {
     std::int32_t kind = SPEFT_OPTIMIZER_ADAMW;
     std::int32_t age = SPEFT_AGE_COMMON;
-    std::int32_t state = 0;
+    std::int32_t state = SPEFT_STATE_FLOAT32;
 };
 
 struct Hyperparameters {
@@ -24,8 +24,7 @@ struct Hyperparameters {
     double momentum = 0;
 };
 
-// Throw INVALID_ARGUMENT for values without a meaning, UNSUPPORTED for those that have none yet. `what` names the
-// struct.
+// Throw INVALID_ARGUMENT for values without a meaning. `what` names the struct.
 void check_optimizer(const OptimizerOptions &options);
 void check_hyperparameters(const Hyperparameters &hyperparameters, const std::string &what);
 

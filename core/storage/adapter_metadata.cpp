@@ -32,15 +32,17 @@ constexpr Word scopes[] = {
 };
 constexpr Word randoms[] = {{SPEFT_RANDOM_EXACT, "exact"}, {SPEFT_RANDOM_BERNOULLI, "bernoulli"}};
 constexpr Word ages[] = {{SPEFT_AGE_COMMON, "common"}, {SPEFT_AGE_PER_WEIGHT, "per-weight"}};
+constexpr Word states[] = {
+    {SPEFT_STATE_FLOAT32, "float32"},
+    {SPEFT_STATE_BFLOAT16, "bfloat16"},
+    {SPEFT_STATE_BLOCKS8, "blocks8"},
+};
 constexpr Word delta_types[] = {{SPEFT_DELTA_FLOAT32, "float32"}, {SPEFT_DELTA_BFLOAT16, "bfloat16"}};
 constexpr Word roles[] = {{SPEFT_ROLE_SPARSE, "sparse"}, {SPEFT_ROLE_DENSE, "dense"}};
 constexpr Word optimizers[] = {
     {SPEFT_OPTIMIZER_ADAMW, "adamw"}, {SPEFT_OPTIMIZER_SGD, "sgd"},
     {SPEFT_OPTIMIZER_SM3, "sm3"},     {SPEFT_OPTIMIZER_LION, "lion"},
     {SPEFT_OPTIMIZER_ADAFACTOR, "adafactor"}, {SPEFT_OPTIMIZER_ADAM, "adam"},
-};
-constexpr Word states[] = {
-    {SPEFT_STATE_FLOAT32, "float32"}, {SPEFT_STATE_BFLOAT16, "bfloat16"}, {SPEFT_STATE_BLOCKS8, "blocks8"},
 };
 constexpr Word means[] = {{SPEFT_MEAN_SIGNED, "signed"}, {SPEFT_MEAN_OF_ABSOLUTES, "absolute"}};
 constexpr Word schedules[] = {

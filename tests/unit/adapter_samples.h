@@ -156,7 +156,7 @@ inline AdapterRecord make_record(std::uint64_t seed) {
     return record;
 }
 
-// In the middle of an accumulation, with an optimizer that has two state tensors.
+// In the middle of an accumulation, with an optimizer whose scalars are of two ages each parameter.
 inline void add_training(Draws &draws, AdapterRecord &record) {
     const auto draw_bytes = [&](std::uint64_t count) {
         std::vector<std::byte> bytes(count);
@@ -174,8 +174,15 @@ inline void add_training(Draws &draws, AdapterRecord &record) {
         if (trained.received == Received::pending) trained.gradient = draw_floats(draws, parameter.deltas.size());
         trained.updates = static_cast<std::uint32_t>(draws.below(1000));
     }
-    training.state.push_back({"factors", "U16", 5, draw_bytes(5 * 2)});
-    training.state.push_back({"moment1", "F32", count_trained(record), draw_bytes(count_trained(record) * 4)});
+    const std::uint64_t trained = count_trained(record);
+    std::vector<std::byte> births(record.parameters.size() * 2 * 4), cohorts(trained * 2);
+    for (std::size_t parameter = 0; parameter < record.parameters.size(); ++parameter)
+        births[8 * parameter + 4] = static_cast<std::byte>(training.parameters[parameter].updates > 0);
+    for (std::uint64_t j = 0; j < trained; ++j) cohorts[2 * j] = static_cast<std::byte>(draws.below(2));
+    training.state.push_back({"births", "I32", record.parameters.size() * 2, std::move(births)});
+    training.state.push_back({"cohorts", "U16", trained, std::move(cohorts)});
+    training.state.push_back({"moment1", "F32", trained, draw_bytes(trained * 4)});
+    training.state.push_back({"moment2", "F32", trained, draw_bytes(trained * 4)});
 }
 
 inline bool same_bits(const std::vector<float> &a, const std::vector<float> &b) {
@@ -194,7 +201,7 @@ inline bool same(const ParameterTraining &a, const ParameterTraining &b) {
 }
 
 inline bool same(const StateRecord &a, const StateRecord &b) {
-    return a.name == b.name && a.type == b.type && a.bytes == b.bytes;
+    return a.name == b.name && a.type == b.type && a.count == b.count && a.bytes == b.bytes;
 }
 
 inline bool same(const TrainingRecord &a, const TrainingRecord &b) {
@@ -205,10 +212,13 @@ inline bool same(const TrainingRecord &a, const TrainingRecord &b) {
 
 inline bool same(const AdapterRecord &a, const AdapterRecord &b) {
     const auto alike = [](const ParameterRecord &x, const ParameterRecord &y) { return same(x, y); };
-    return a.selection.method == b.selection.method && a.selection.scope == b.selection.scope && a.selection.random == b.selection.random &&
-           std::bit_cast<std::uint64_t>(a.selection.density) == std::bit_cast<std::uint64_t>(b.selection.density) &&
-           a.selection.budget == b.selection.budget && a.selection.rank == b.selection.rank && a.selection.model_scalars == b.selection.model_scalars && a.selection.seed == b.selection.seed &&
-           a.delta_type == b.delta_type && a.optimizer.kind == b.optimizer.kind && a.optimizer.age == b.optimizer.age && a.steps == b.steps &&
+    const SelectionOptions &x = a.selection, &y = b.selection;
+    return x.method == y.method && x.scope == y.scope && x.random == y.random &&
+           std::bit_cast<std::uint64_t>(x.density) == std::bit_cast<std::uint64_t>(y.density) &&
+           x.budget == y.budget && x.rank == y.rank && x.model_scalars == y.model_scalars && x.seed == y.seed &&
+           x.approximation_rank == y.approximation_rank && x.mean == y.mean && x.schedule == y.schedule &&
+           a.delta_type == b.delta_type && a.optimizer.kind == b.optimizer.kind &&
+           a.optimizer.age == b.optimizer.age && a.optimizer.state == b.optimizer.state && a.steps == b.steps &&
            std::ranges::equal(a.parameters, b.parameters, alike) &&
            a.training.has_value() == b.training.has_value() && (!a.training || same(*a.training, *b.training));
 }

@@ -26,6 +26,14 @@ AdapterRecord make_checkpoint() {
     return record;
 }
 
+auto is_named(const std::string &name) {
+    return [name](const StateRecord &state) { return state.name == name; };
+}
+
+StateRecord &state_of(AdapterRecord &record, const std::string &name) {
+    return *std::ranges::find_if(record.training->state, is_named(name));
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(checkpoint)
@@ -48,9 +56,38 @@ BOOST_AUTO_TEST_CASE(a_state_that_the_optimizer_does_not_have_is_refused) {
         spoil(record);
         expect_failure(SPEFT_CORRUPT, words, [&] { Adapter(context, record); });
     };
-    refused("\"velocity\"", [](AdapterRecord &record) { record.training->state[1].name = "velocity"; });
-    refused("\"moment1\"", [](AdapterRecord &record) { record.training->state[1].type = "I32"; });
-    refused("\"ages\"", [](AdapterRecord &record) { record.optimizer.age = SPEFT_AGE_COMMON; });
+    refused("\"velocity\"", [](AdapterRecord &record) { state_of(record, "moment1").name = "velocity"; });
+    refused("\"moment1\"", [](AdapterRecord &record) { state_of(record, "moment1").type = "I32"; });
+    refused("\"moment1\"", [](AdapterRecord &record) { record.optimizer.state = SPEFT_STATE_BFLOAT16; });
+    refused("\"births\"", [](AdapterRecord &record) { record.optimizer.kind = SPEFT_OPTIMIZER_SM3; });
+    refused("\"moment2\"", [](AdapterRecord &record) {
+        StateRecord &state = state_of(record, "moment2");
+        state.bytes.resize(4 * --state.count);
+    });
+    refused("\"births\"", [](AdapterRecord &record) { record.optimizer.age = SPEFT_AGE_COMMON; });
+    refused("unknown type", [](AdapterRecord &record) { state_of(record, "moment1").type = "F64"; });
+}
+
+BOOST_AUTO_TEST_CASE(ages_that_no_training_leaves_are_refused) {
+    const std::shared_ptr<Context> context = make_context();
+    const auto refused = [&](const std::string &words, const auto &spoil) {
+        AdapterRecord record = make_checkpoint();
+        spoil(record);
+        expect_failure(SPEFT_CORRUPT, words, [&] { Adapter(context, record); });
+    };
+    refused("only one of", [](AdapterRecord &record) { std::erase_if(record.training->state, is_named("births")); });
+    refused("only one of", [](AdapterRecord &record) { std::erase_if(record.training->state, is_named("cohorts")); });
+    refused("\"cohorts\" must be below 2; got 513", [](AdapterRecord &record) {
+        state_of(record, "cohorts").bytes[0] = std::byte{1};
+        state_of(record, "cohorts").bytes[1] = std::byte{2};
+    });
+    refused("\"births\" must not be above", [](AdapterRecord &record) {
+        for (const std::size_t byte : {2, 6}) state_of(record, "births").bytes[byte] = std::byte{1};  // 65,536
+    });
+    refused("\"births\"", [](AdapterRecord &record) {
+        StateRecord &births = state_of(record, "births");
+        births.bytes.resize(4 * --births.count);
+    });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

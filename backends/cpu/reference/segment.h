@@ -26,7 +26,8 @@ public:
           originals_(static_cast<Scalar *>(segment.originals)), deltas_(static_cast<Delta *>(segment.deltas)),
           rounding_key_(segment.rounding_key), absolute_(segment.absolute != 0) {}
 
-    Scalar &weight(std::uint64_t j) const { return weights_[indices_ ? indices_[j] : j]; }
+    std::uint64_t index(std::uint64_t j) const { return indices_ ? indices_[j] : j; }
+    Scalar &weight(std::uint64_t j) const { return weights_[index(j)]; }
     Scalar &original(std::uint64_t j) const { return originals_[j]; }
     float delta(std::uint64_t j) const { return to_float(deltas_[j]); }
     void set_delta(std::uint64_t j, float value) const { deltas_[j] = round_delta(value, rounding_key_, j, Delta{}); }

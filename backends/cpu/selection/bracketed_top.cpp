@@ -11,7 +11,7 @@
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/reference/score_keys.h"
 #include "backends/cpu/selection/kth_largest.h"
-#include "backends/cpu/selection/low_rank_panels.h"
+#include "backends/cpu/selection/right_factors.h"
 #include "backends/cpu/selection/score_bound.h"
 #include "core/base/random.h"
 #include "core/base/status.h"
@@ -35,9 +35,19 @@ struct Sample {
     std::uint64_t begin_of(std::uint64_t index) const { return index * stride + mix64(index) % (stride - line + 1); }
 };
 
+// How many times the deviation of independent draws that of a sample is: neighbours have like scores, and may have
+// about the same one where it comes from their row; then a line is worth one draw.
+double judge_deviation(const speft_select_top &arguments) {
+    const auto has_rows = [](const speft_score &score) {
+        return score.formula == SPEFT_SCORE_SCALED_WEIGHT || score.formula == SPEFT_SCORE_LOW_RANK ||
+               score.formula == SPEFT_SCORE_MOMENTUM;
+    };
+    static_assert(Sample::line == 16);
+    return std::any_of(arguments.scores, arguments.scores + arguments.tensors, has_rows) ? 4 : 2;
+}
+
 // What a count of which `expected` are expected exceeds about once in 30,000 times: four standard deviations more.
-// Neighbours have like scores, which is taken to double the deviation of independent draws.
-double widen(double expected) { return expected + 8 * std::sqrt(expected) + 16; }
+double widen(double expected, double deviation) { return expected + 4 * deviation * std::sqrt(expected) + 16; }
 
 // How many low bits are 0 in the key of every number of a tensor: those that its type does not have.
 unsigned count_zero_bits(const speft_score &score) {
@@ -66,26 +76,27 @@ struct Plan {
     Sample sample;
     std::uint64_t bound_rank;  // which of the sample is the bound
     std::uint64_t capacity;    // how many survivors there is room for
-    std::vector<std::uint64_t> panels_begin{0};  // of each tensor among all panels, and past the last
+    std::vector<std::uint64_t> right_begin{0};  // of each tensor among all right factors, and past the last
 
     explicit Plan(const speft_select_top &arguments) : ends(sum_counts(arguments)), sample(ends.back()) {
         for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor) {
             runs.add(arguments.scores[tensor].count);
-            panels_begin.push_back(panels_begin.back() + count_panel_values(arguments.scores[tensor]));
+            right_begin.push_back(right_begin.back() + count_right_factors(arguments.scores[tensor]));
         }
         const double scalars_a_sample = static_cast<double>(total()) / static_cast<double>(sample.size());
-        const double rank = widen(static_cast<double>(arguments.k) / scalars_a_sample);
+        const double deviation = judge_deviation(arguments);
+        const double rank = widen(static_cast<double>(arguments.k) / scalars_a_sample, deviation);
         bound_rank = std::min(static_cast<std::uint64_t>(rank), sample.size());
-        capacity = std::min(static_cast<std::uint64_t>(widen(rank) * scalars_a_sample), total());
+        capacity = std::min(static_cast<std::uint64_t>(widen(rank, deviation) * scalars_a_sample), total());
     }
 
     std::uint64_t total() const { return ends.back(); }
 
-    // 8 bytes for each survivor (1.5·k of them, when k is 1% of millions), 32 for each run, the sample, 512 KiB, and
-    // the panels, as large as the right factors of LOW_RANK.
+    // 8 bytes for each survivor (1.5·k to 2·k of them, when k is 1% of millions), 32 for each run, the sample, 512 KiB,
+    // and the right factors once more.
     std::uint64_t scratch_bytes() const {
         return static_cast<std::uint64_t>(runs.count()) * sizeof(Run) +
-               (sample.size() + 2 * capacity) * sizeof(std::uint32_t) + panels_begin.back() * sizeof(float);
+               (sample.size() + 2 * capacity) * sizeof(std::uint32_t) + right_begin.back() * sizeof(float);
     }
 
 private:
@@ -106,13 +117,13 @@ public:
           runs_(static_cast<Run *>(scratch)),
           sample_(reinterpret_cast<std::uint32_t *>(runs_ + plan_.runs.count())),
           keys_(sample_ + plan_.sample.size()), indices_(keys_ + plan_.capacity),
-          panels_(reinterpret_cast<float *>(indices_ + plan_.capacity)) {
+          right_(reinterpret_cast<float *>(indices_ + plan_.capacity)) {
         for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor)
             zero_bits_ = std::min(zero_bits_, count_zero_bits(arguments.scores[tensor]));
     }
 
     void run() {
-        lay_out_panels();
+        prepare_factors();
         find_bound();
         collect_survivors();
         const std::uint64_t survivors = reserved_.load();
@@ -125,10 +136,9 @@ public:
     }
 
 private:
-    void lay_out_panels() {
+    void prepare_factors() {
         for (std::uint64_t tensor = 0; tensor < arguments_.tensors; ++tensor)
-            if (plan_.panels_begin[tensor] < plan_.panels_begin[tensor + 1])
-                make_panels(device_, arguments_.scores[tensor], panels_ + plan_.panels_begin[tensor]);
+            prepare_right_factors(device_, arguments_.scores[tensor], right_ + plan_.right_begin[tensor]);
     }
 
     void find_bound() {
@@ -190,7 +200,7 @@ private:
         const auto size = static_cast<std::uint32_t>(piece.end - piece.begin);
         const std::uint32_t whole = size - size % run_step;
         Offsets offsets;
-        float scores[longest_run];  // where they are filtered directly, only those past `whole`
+        alignas(64) float scores[longest_run];  // where they are filtered directly, only those past `whole`
         const bool direct = is_filtered_directly(score);
         if (!direct) compute_run(piece, whole, scores);
         Filtered found = direct ? bounds_[piece.array].filter(filter_, piece.begin, whole, offsets)
@@ -219,7 +229,7 @@ private:
     // The scores of the first `count` scalars of a run. An excluded one counts as no number.
     void compute_run(Piece piece, std::uint32_t count, float *scores) const {
         const speft_score &score = arguments_.scores[piece.array];
-        filter_.scores(score, piece.begin, count, panels_ + plan_.panels_begin[piece.array], scores);
+        filter_.scores(score, piece.begin, count, right_ + plan_.right_begin[piece.array], scores);
         for (const std::uint32_t index : find_excluded(score, piece.begin, count))
             scores[index - piece.begin] = std::numeric_limits<float>::quiet_NaN();
     }
@@ -318,7 +328,7 @@ private:
     std::uint32_t *const sample_;
     std::uint32_t *const keys_;  // of the survivors; those of a run in rising order of their indices
     std::uint32_t *const indices_;
-    float *const panels_;  // of all tensors, one after the other
+    float *const right_;  // factors of all tensors, prepared
     unsigned zero_bits_ = 32;  // of every key
     std::uint32_t bound_ = 0;
     std::vector<ScoreBound> bounds_;  // `bound_` for each tensor

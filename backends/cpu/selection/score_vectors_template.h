@@ -2,7 +2,7 @@
 // score_filter_template.h this has internal linkage throughout and calls nothing that is shared.
 #pragma once
 
-#include "backends/cpu/selection/low_rank_panels.h"
+#include "backends/cpu/selection/right_factors.h"
 #include "backends/cpu/selection/score_filter.h"
 
 namespace speft::cpu {
@@ -31,26 +31,26 @@ struct ScoreVectorsTemplate {
         }
     }
 
-    // √s of SCALED_WEIGHT, for the weights to be multiplied by.
-    static void scales(const speft_score &score, std::uint64_t first, std::uint32_t count, float *scores) {
+    // √s of SCALED_WEIGHT, for |θ| to be multiplied by.
+    static void scales(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *roots,
+                       float *scores) {
         for_each_row(score, first, count, scores,
                      [&](std::uint64_t row, std::uint64_t column, std::uint32_t taken, float *__restrict out) {
                          if (score.left) {
                              const float root = __builtin_sqrtf(score.left[row]);
                              for (std::uint32_t i = 0; i < taken; ++i) out[i] = root;
                          } else {
-                             const float *const right = score.right + column;
-                             for (std::uint32_t i = 0; i < taken; ++i) out[i] = __builtin_sqrtf(right[i]);
+                             for (std::uint32_t i = 0; i < taken; ++i) out[i] = roots[column + i];
                          }
                      });
     }
 
-    static void momentum(const speft_score &score, std::uint64_t first, std::uint32_t count, float *scores) {
+    static void momentum(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *roots,
+                         float *scores) {
         for_each_row(score, first, count, scores,
                      [&](std::uint64_t row, std::uint64_t column, std::uint32_t taken, float *__restrict out) {
                          const float root = __builtin_sqrtf(score.left[row]);
-                         const float *const right = score.right + column;
-                         for (std::uint32_t i = 0; i < taken; ++i) out[i] = root * __builtin_sqrtf(right[i]);
+                         for (std::uint32_t i = 0; i < taken; ++i) out[i] = root * roots[column + i];
                      });
     }
 
@@ -85,54 +85,63 @@ struct ScoreVectorsTemplate {
                      });
     }
 
-    template <class Weight>
-    static void of_weights(const speft_score &score, std::uint64_t first, std::uint32_t count, float *scores) {
-        const auto *const weights = static_cast<const Weight *>(score.weights) + first;
-        const auto gradients = [sums = score.sums, first, divisor = Set::broadcast(score.total_weight)](
-                                   std::uint32_t i) { return Set::load(sums + first + i) / divisor; };
-        const auto differences = [weights, reference = static_cast<const Weight *>(score.reference), first](
-                                     std::uint32_t i) { return Set::load(weights + i) - Set::load(reference + first + i); };
+    // consume(score) for a formula that looks at scalars alone: score(i) gives the scores of the vector at i.
+    template <class Consume>
+    static auto visit(const speft_score &score, std::uint64_t first, Consume consume) {
+        const auto sums = [values = score.sums, first](std::uint32_t i) { return Set::load(values + first + i); };
         switch (score.formula) {
-        case SPEFT_SCORE_ABS_WEIGHT:
-            return fill(count, scores, [=](std::uint32_t i) { return Set::magnitude(Set::load(weights + i)); });
-        case SPEFT_SCORE_NEGATIVE_ABS_WEIGHT:
-            return fill(count, scores, [=](std::uint32_t i) { return -Set::magnitude(Set::load(weights + i)); });
-        case SPEFT_SCORE_ABS_PRODUCT:
-            return fill(count, scores,
-                        [=](std::uint32_t i) { return Set::magnitude(gradients(i) * Set::load(weights + i)); });
-        case SPEFT_SCORE_PRODUCT:
-            return fill(count, scores, [=](std::uint32_t i) { return gradients(i) * Set::load(weights + i); });
-        case SPEFT_SCORE_NEGATIVE_PRODUCT:
-            return fill(count, scores, [=](std::uint32_t i) { return -(gradients(i) * Set::load(weights + i)); });
-        case SPEFT_SCORE_ABS_DIFFERENCE:
-            return fill(count, scores, [=](std::uint32_t i) { return Set::magnitude(differences(i)); });
-        case SPEFT_SCORE_NEGATIVE_ABS_DIFFERENCE:
-            return fill(count, scores, [=](std::uint32_t i) { return -Set::magnitude(differences(i)); });
-        case SPEFT_SCORE_SCALED_WEIGHT:
-            scales(score, first, count, scores);
-            return fill(count, scores, [=](std::uint32_t i) {
-                return Set::magnitude(Set::load(weights + i)) * Set::load(scores + i);
+        case SPEFT_SCORE_GIVEN: return consume(sums);
+        case SPEFT_SCORE_ABS_GRADIENT:
+            return consume([=, divisor = Set::broadcast(score.total_weight)](std::uint32_t i) {
+                return Set::magnitude(sums(i) / divisor);
             });
+        }
+        switch (score.weights_type) {
+        case SPEFT_SCALAR_BFLOAT16: return visit_weights<typename Set::BFloat>(score, first, consume);
+        case SPEFT_SCALAR_FLOAT16: return visit_weights<typename Set::Half>(score, first, consume);
+        default: return visit_weights<float>(score, first, consume);
         }
     }
 
-    static void scores(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *panels,
-                       float *scores) {
-        const auto sums = [values = score.sums, first](std::uint32_t i) { return Set::load(values + first + i); };
+    template <class Weight, class Consume>
+    static auto visit_weights(const speft_score &score, std::uint64_t first, Consume consume) {
+        const auto load = [first](const void *values, std::uint32_t i) {
+            return Set::load(static_cast<const Weight *>(values) + first + i);
+        };
+        const auto weights = [=, values = score.weights](std::uint32_t i) { return load(values, i); };
+        const auto differences = [=, values = score.reference](std::uint32_t i) {
+            return weights(i) - load(values, i);
+        };
+        const auto products = [=, sums = score.sums, divisor = Set::broadcast(score.total_weight)](std::uint32_t i) {
+            return Set::load(sums + first + i) / divisor * weights(i);
+        };
         switch (score.formula) {
-        case SPEFT_SCORE_GIVEN: return fill(count, scores, sums);
-        case SPEFT_SCORE_ABS_GRADIENT:
-            return fill(count, scores, [=, divisor = Set::broadcast(score.total_weight)](std::uint32_t i) {
-                return Set::magnitude(sums(i) / divisor);
-            });
-        case SPEFT_SCORE_LOW_RANK: return low_rank(score, first, count, panels, scores);
-        case SPEFT_SCORE_MOMENTUM: return momentum(score, first, count, scores);
+        case SPEFT_SCORE_ABS_PRODUCT: return consume([=](std::uint32_t i) { return Set::magnitude(products(i)); });
+        case SPEFT_SCORE_PRODUCT: return consume(products);
+        case SPEFT_SCORE_NEGATIVE_PRODUCT: return consume([=](std::uint32_t i) { return -products(i); });
+        case SPEFT_SCORE_NEGATIVE_ABS_WEIGHT:
+            return consume([=](std::uint32_t i) { return -Set::magnitude(weights(i)); });
+        case SPEFT_SCORE_ABS_DIFFERENCE:
+            return consume([=](std::uint32_t i) { return Set::magnitude(differences(i)); });
+        case SPEFT_SCORE_NEGATIVE_ABS_DIFFERENCE:
+            return consume([=](std::uint32_t i) { return -Set::magnitude(differences(i)); });
+        default: return consume([=](std::uint32_t i) { return Set::magnitude(weights(i)); });
         }
-        switch (score.weights_type) {
-        case SPEFT_SCALAR_BFLOAT16: return of_weights<typename Set::BFloat>(score, first, count, scores);
-        case SPEFT_SCALAR_FLOAT16: return of_weights<typename Set::Half>(score, first, count, scores);
-        default: return of_weights<float>(score, first, count, scores);
+    }
+
+    static void scores(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *right,
+                       float *scores) {
+        switch (score.formula) {
+        case SPEFT_SCORE_LOW_RANK: return low_rank(score, first, count, right, scores);
+        case SPEFT_SCORE_MOMENTUM: return momentum(score, first, count, right, scores);
+        case SPEFT_SCORE_SCALED_WEIGHT: scales(score, first, count, right, scores);
         }
+        visit(score, first, [&](auto vector_at) {
+            if (score.formula == SPEFT_SCORE_SCALED_WEIGHT)
+                fill(count, scores, [=](std::uint32_t i) { return vector_at(i) * Set::load(scores + i); });
+            else
+                fill(count, scores, vector_at);
+        });
     }
 };
 

@@ -390,7 +390,7 @@ typedef struct speft_adamw_segment {
     int32_t coupled; /* 1: Adam: decay is added to the gradient */
     int32_t reserved;
     float learning_rate;
-    float decay;          /* lr·λ, rounded once; λ when coupled */
+    float decay;          /* lr·λ, rounded once; λ when coupled, unless it comes after the update */
     float gradient_scale; /* g = gradient·gradient_scale */
     float beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon;
     /* Bias corrections by age: corrections1[a] = 1/(1−β1^a), corrections2[a] = 1/√(1−β2^a), for a in [1, corrections).
@@ -453,7 +453,7 @@ typedef struct speft_factored_segment {
     float learning_rate;
     float decay;          /* lr·λ, rounded once */
     float gradient_scale; /* g = gradient·gradient_scale */
-    /* Adafactor's only */
+    /* Adafactor's only: ε1, and what the root mean square of u is scaled down to */
     float beta2, one_minus_beta2, epsilon, clip;
 } speft_factored_segment;
 

@@ -6,6 +6,8 @@
  * Decay toward θ0 is of φ, toward zero of θ, the merged weight; the formulas call it d. It comes first, but with
  * SPEFT_DECAY_AFTER_UPDATE last: φ = φ − (lr·λ)·φ.
  *
+ * Moments and velocities are float32 in an update, and rounded to what they are kept in after it.
+ *
  * AdamW (Loshchilov and Hutter 2019); c1 = 1/(1−β1^a), c2 = 1/√(1−β2^a):
  *
  *     φ = φ − (lr·λ)·d
@@ -24,16 +26,18 @@
  * Lion (Chen et al. 2023, algorithm 2):
  *
  *     φ = φ − (lr·λ)·d
- *     φ = φ − lr·sign(β1·m + (1−β1)·g)          sign(0) = 0
+ *     φ = φ − lr·sign(β1·m + (1−β1)·g)          sign(0) = 0, and NaN of NaN
  *     m = β2·m + (1−β2)·g
  *
  * SM3 (Anil et al. 2019, SM3-I), one r a row and one c a column of a parameter of 2 axes or more, whose first axis are
- * the rows; one number a scalar of any other. All ν are computed before any r or c moves; r and c never fall:
+ * the rows; where a row is one scalar, r alone. All ν are computed before any r or c moves; r and c never fall:
  *
  *     φ = φ − (lr·λ)·d
  *     ν = min(r_i, c_j) + g·g
- *     φ = φ − lr·(g/√ν)                         0/0 = 0
+ *     φ = φ − lr·(g/√ν)                         0 in place of g/√ν where ν = 0
  *     r_i = max(r_i, ν of the selected scalars of row i), c_j likewise
+ *
+ * A ν that is NaN makes its own weight NaN, as every NaN gradient does, and leaves r and c as they are.
  *
  * Adafactor (Shazeer and Stern 2018) with factored second moments on the selected scalars and a learning rate of the
  * host's; t the parameter's number of updates, β = 1 − t^−0.8, ε1 = 1e-30, and u scaled down to a root mean square of
@@ -41,8 +45,12 @@
  *
  *     φ = φ − (lr·λ)·d
  *     r_i = β·r_i + (1−β)·mean(g² + ε1 over the selected scalars of row i), c_j likewise
- *     u = g / √(r_i·c_j / s)                    s = the mean of r_i over the selected scalars
+ *     u = g / √((r_i/s)·c_j)                    s = the mean of r_i over the selected scalars
  *     φ = φ − lr·(u / max(1, RMS(u)))
+ *
+ * The means, s and RMS(u) = √mean(u²) are computed in float64 and rounded once: products exactly, sums in any order
+ * that does not depend on threads. Where a row is one scalar, r_i = β·r_i + (1−β)·(g² + ε1), and u = g/√r_i.
+ * The larger of 1 and NaN is NaN: a NaN gradient makes its whole parameter NaN.
  *
  * A row or column without a selected scalar keeps what it has. */
 #ifndef SPEFT_OPTIMIZER_H
@@ -80,7 +88,7 @@ enum {
      * so that small updates are kept on average; the same inputs give the same bits. */
     SPEFT_STATE_BFLOAT16 = 1,
     /* A byte and a sixteenth: codes whose steps are finer near 0, in blocks of 64 with a scale each (Dettmers et al.
-     * 2022, dynamic tree quantization). Rounded to nearest. */
+     * 2022, dynamic tree quantization). Rounded to nearest. A NaN or an infinity makes its whole block NaN. */
     SPEFT_STATE_BLOCKS8 = 2
 };
 
