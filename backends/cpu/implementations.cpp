@@ -142,6 +142,7 @@ using AddProduct = OfProducts<speft_add_product, add_product_scratch, add_produc
 using SelectProduct = OfProducts<speft_select_product, select_product_scratch, select_product>;
 using AddExampleSquares =
     OfProducts<speft_add_example_squares, add_example_squares_scratch, add_example_squares>;
+using Factorize = OfProducts<speft_factorize, factorize_scratch, factorize>;
 
 // Intel's matrix unit (AMX) is reached through oneDNN only. Without it oneDNN is as fast as AVX-512 here, within 5%.
 constexpr speft_backend_implementation of_add_product[] = {
@@ -179,6 +180,14 @@ constexpr speft_backend_implementation of_add_example_squares[] = {
     AddExampleSquares::with<avx2_kernels>("avx2", refuse_without_avx2),
 #endif
     AddExampleSquares::with<reference_kernels>("reference", accept),
+};
+
+constexpr speft_backend_implementation of_factorize[] = {
+#ifdef __x86_64__
+    Factorize::with<avx512_kernels>("avx512", refuse_without_avx512),
+    Factorize::with<avx2_kernels>("avx2", refuse_without_avx2),
+#endif
+    Factorize::with<reference_kernels>("reference", accept),
 };
 
 #ifdef __x86_64__
@@ -277,6 +286,7 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_ADD_EXAMPLE_SQUARES: return give(of_add_example_squares, count);
     case SPEFT_OPERATION_ADD_COLUMN_SQUARES: return give(of_add_column_squares, count);
     case SPEFT_OPERATION_SELECT_PRODUCT: return give(of_select_product, count);
+    case SPEFT_OPERATION_FACTORIZE: return give(of_factorize, count);
     default: *count = 0; return nullptr;
     }
 }

@@ -51,6 +51,12 @@ std::uint64_t add_example_squares_scratch(const speft_backend_device &device,
 void add_example_squares(const speft_backend_device &device, const speft_add_example_squares &arguments,
                          const ProductKernels &kernels, void *scratch);
 
+// factorization/
+std::uint64_t factorize_scratch(const speft_backend_device &device, const speft_factorize &arguments,
+                                const ProductKernels &kernels);
+void factorize(const speft_backend_device &device, const speft_factorize &arguments, const ProductKernels &kernels,
+               void *scratch);
+
 // accumulation/
 void add_values_avx2(const speft_backend_device &device, const speft_add_values &arguments);
 

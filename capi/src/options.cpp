@@ -54,6 +54,7 @@ Schedule read_schedule(const speft_schedule_options *options) {
     read.drop = given.drop;
     read.keep_moments = given.keep_moments != 0;
     read.settled_limit = given.settled_limit;
+    read.track_moves = given.track_moves != 0;
     return read;
 }
 

@@ -344,6 +344,8 @@ void Adapter::accumulate(std::size_t parameter, const Gradient &gradient) {
     const Masks &masks = state.active.masks;
     check_gradient(gradient, declared, device(), static_cast<std::uint64_t>(masks.slots[parameter].count));
     require_gradient(gradient, declared);
+    if (!gradient.examples.empty())
+        refuse("gradient of '" + declared.name + "': example_offsets are for observing fisher scores; a step uses the sum");
     if (!in_window() || declared.role == Role::dense) {
         state.gradients.add(device(), masks, parameter, gradient);
         return;

@@ -121,7 +121,8 @@ private:
         std::optional<Candidates> candidates;  // SpIEL-AG's
         std::vector<double> arrived;   // Σg² of each parameter as it came, within a window: to notice what the host scales
         Buffer<float> last_deltas;     // δ after the last reselection, [trained]; where drops are by change
-        std::vector<OwnedList> moved[2];  // by Moved, one a parameter; empty before the first reselection
+        std::vector<OwnedList> moved[2];  // by Moved, one a parameter; empty unless they are tracked
+        Reselection reselection;          // what it came from
     };
 
     Device &device() const { return context_->device(); }
@@ -161,6 +162,7 @@ private:
     // A training on other masks, with the original bits and deltas of what has been changed before; the optimizer is moved
     // too. Writes to no weight.
     std::unique_ptr<Training> make_moved_training(const Training &before, Masks masks) const;
+    void note_moved(Training &after, Moved which, std::size_t parameter, const OwnedList &list) const;
     ChangedWeights part_of(const ChangedWeights &weights, const std::vector<OwnedList> &lists) const;
     void carry(const ChangedWeights &from, const ChangedWeights &to) const;
     std::uint32_t rounding_key(std::size_t parameter) const;

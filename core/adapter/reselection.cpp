@@ -121,6 +121,14 @@ ChangedWeights Adapter::part_of(const ChangedWeights &weights, const std::vector
     return part;
 }
 
+void Adapter::note_moved(Training &after, Moved which, std::size_t parameter, const OwnedList &list) const {
+    (which == Moved::dropped ? after.reselection.dropped : after.reselection.grown) += list.count;
+    if (!options_.selection.schedule.track_moves) return;
+    OwnedList &kept = after.moved[static_cast<std::size_t>(which)][parameter];
+    kept = {{device(), list.count}, list.count};  // the list has room for more
+    device().copy_within(kept.buffer.data(), list.buffer.data(), list.count * sizeof(std::uint32_t));
+}
+
 std::unique_ptr<Adapter::Training> Adapter::make_moved_training(const Training &before, Masks masks) const {
     std::unique_ptr<Training> after = make_training(std::move(masks));
     after->originals_known = true;
@@ -146,8 +154,8 @@ std::unique_ptr<Adapter::Training> Adapter::make_moved_training(const Training &
         const IndexList now = list_of(after->active.masks.slots[index]);
         found[index] = find_positions(device(), old, now);
         move.positions[index] = found[index].data();
-        after->moved[static_cast<std::size_t>(Moved::dropped)][index] = subtract(device(), old, now);
-        after->moved[static_cast<std::size_t>(Moved::grown)][index] = subtract(device(), now, old);
+        note_moved(*after, Moved::dropped, index, subtract(device(), old, now));
+        note_moved(*after, Moved::grown, index, subtract(device(), now, old));
     }
     after->optimizer = before.optimizer->move(device(), move);
     return after;
@@ -319,11 +327,9 @@ std::optional<Reselection> Adapter::reselect(const speft_progress *progress) {
     std::optional<Observation> again = make_observation();
     std::unique_ptr<Training> after =
         is_spiel(options_.selection.method) ? move_by_spiel(before) : move_by_salience(before, progress);
-    Reselection moved;
-    moved.step = steps_;
-    moved.dropped = count_of(after->moved[static_cast<std::size_t>(Moved::dropped)]);
-    moved.grown = count_of(after->moved[static_cast<std::size_t>(Moved::grown)]);
-    moved.settled = after->settled.masks.selected;
+    after->reselection.step = steps_;
+    after->reselection.settled = after->settled.masks.selected;
+    const Reselection moved = after->reselection;
     training_ = std::move(after);
     reselected_ = steps_;
     observation_ = std::move(again);
@@ -332,7 +338,10 @@ std::optional<Reselection> Adapter::reselect(const speft_progress *progress) {
 }
 
 std::vector<std::uint32_t> Adapter::moved(std::size_t parameter, Moved which) const {
-    const OwnedList &list = training().moved[static_cast<std::size_t>(which)][parameter];
+    const Training &state = training();
+    if (!options_.selection.schedule.track_moves)
+        refuse_state("what moves is not tracked: set track_moves of the schedule options");
+    const OwnedList &list = state.moved[static_cast<std::size_t>(which)][parameter];
     std::vector<std::uint32_t> indices(list.count);
     device().copy_to_host(indices.data(), list.buffer.data(), list.count * sizeof(std::uint32_t));
     return indices;

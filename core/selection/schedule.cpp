@@ -50,8 +50,8 @@ void check_dynamic(std::int32_t method, const Schedule &given) {
     if (given.reselect_every > 0 && fixed)
         refuse(std::string("schedule options: masks of ") + get_method_name(method) +
                " stay where they are; reselect_every must be 0; got " + std::to_string(given.reselect_every));
-    if (given.reselect_every == 0 && (given.keep_moments || given.settled_limit != 0))
-        refuse("schedule options: keep_moments and settled_limit are of masks that move, and reselect_every is 0");
+    if (given.reselect_every == 0 && (given.keep_moments || given.settled_limit != 0 || given.track_moves))
+        refuse("schedule options: keep_moments, settled_limit and track_moves are of masks that move, and reselect_every is 0");
 }
 
 }  // namespace

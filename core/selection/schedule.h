@@ -16,6 +16,7 @@ struct Schedule {
     std::int32_t drop = 0;  // SPEFT_DROP_…
     bool keep_moments = false;
     std::int64_t settled_limit = 0;
+    bool track_moves = false;
 
     bool operator==(const Schedule &) const = default;
 };

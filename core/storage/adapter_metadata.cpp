@@ -140,6 +140,7 @@ void write_schedule(JsonWriter &json, const Schedule &schedule) {
     json.member("drop", find_word(drops, schedule.drop, "drop"));
     json.member("keep_moments", std::int64_t{schedule.keep_moments});
     json.member("settled_limit", schedule.settled_limit);
+    json.member("track_moves", std::int64_t{schedule.track_moves});
     json.end_object();
 }
 
@@ -154,6 +155,7 @@ Schedule parse_schedule(const JsonObject &object) {
     schedule.drop = find_number(drops, object, "drop");
     schedule.keep_moments = object.size("keep_moments", 1) != 0;
     schedule.settled_limit = object.size("settled_limit");
+    schedule.track_moves = object.size("track_moves", 1) != 0;
     return schedule;
 }
 

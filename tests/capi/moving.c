@@ -22,6 +22,7 @@ static speft_schedule_options make_schedule(int64_t every, int64_t window, int64
     schedule.reselect_every = every;
     schedule.window = window;
     schedule.total_steps = total;
+    schedule.track_moves = 1;
     return schedule;
 }
 
@@ -428,6 +429,7 @@ static void test_schedules_that_cannot_be(void) {
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "weight-change",
                 try_to_start(&life, SPEFT_SELECT_WEIGHT_CHANGE, &schedule, adamw));
     schedule = make_schedule(0, 0, 0);
+    schedule.track_moves = 0;
     schedule.keep_moments = 1;
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "reselect_every",
                 try_to_start(&life, SPEFT_SELECT_GRADIENT, &schedule, adamw));
@@ -470,6 +472,11 @@ static void test_calls_out_of_order(void) {
     CHECK_OK(speft_unmerge(life.adapter, &error));
     CHECK_FAILS(SPEFT_INVALID_STATE, "unmerged", speft_reselect(life.adapter, NULL, NULL, &error));
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_reselect(NULL, NULL, NULL, &error));
+    end(&life);
+
+    start(&life, SPEFT_SELECT_SPIEL_MA, NULL); /* which tracks no moves */
+    CHECK_OK(speft_select(life.adapter, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_STATE, "track_moves", speft_get_moved(life.adapter, 0, 0, &count, NULL, &error));
     end(&life);
 }
 

@@ -318,6 +318,14 @@ static void test_what_is_refused(void) {
     }
     CHECK_OK(observe_one(adapter, &problem, 0, 0, 1, 1));
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "example_offsets", observe_one(adapter, &problem, 0, 0, 0, 1));
+    CHECK_OK(observe_one(adapter, &problem, 0, 1, 1, 1));
+    CHECK_OK(speft_finish_observation(adapter, 1, &error));
+    CHECK_OK(speft_select(adapter, NULL, &error));
+    speft_gradient gradient =
+        activations_gradient(MATRIX(problem.x[0][0], float32, TOKENS, 7),
+                             MATRIX(problem.dy[0][0], float32, TOKENS, 5), SPEFT_LAYOUT_OUT_IN);
+    gradient.example_offsets = VECTOR(examples, int64, EXAMPLES + 1);
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "example_offsets", speft_accumulate(adapter, 0, &gradient, &error));
     speft_destroy_adapter(adapter);
     speft_destroy_context(context);
 }

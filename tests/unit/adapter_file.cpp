@@ -359,8 +359,8 @@ BOOST_AUTO_TEST_CASE(what_is_inconsistent_is_not_written) {
         t.parameters[0].originals.pop_back();
     });
     refused_training("expected 0", [](TrainingRecord &t) { t.originals_known = false; });
-    refused_training("gradient of 0 values, expected 96", [](TrainingRecord &t) { t.parameters[1].gradient = {}; });
-    refused_training("gradient of 1 values, expected 0", [](TrainingRecord &t) { t.parameters[0].gradient = {1}; });
+    refused_training("0 values of a gradient, expected 96", [](TrainingRecord &t) { t.parameters[1].gradient = {}; });
+    refused_training("1 values of a gradient, expected 0", [](TrainingRecord &t) { t.parameters[0].gradient = {1}; });
 }
 
 BOOST_AUTO_TEST_CASE(progress_goes_from_nothing_to_all_in_small_pieces) {
