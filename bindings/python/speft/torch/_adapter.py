@@ -7,6 +7,7 @@ import io
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -195,7 +196,7 @@ class SparseAdapter(torch.optim.Optimizer):
             seed=seed,
             approximation_rank=approximation_rank,
             mean=mean,
-            score=_fill_scores(selection) if method == "score-function" else None,
+            score=_fill_scores(selection) if callable(selection) else None,
             optimizer=optimizer or ("sm3" if method == "spiel-ma" else "adamw"),
             age=age,
             state=state,
@@ -704,9 +705,9 @@ class SparseAdapter(torch.optim.Optimizer):
                 self._observe_tensors(weight, products)
 
     def _estimate_flow(self, loss: Callable[[Any], torch.Tensor], batches: Iterator[Any]) -> None:
-        first = next(batches, None)
-        _require_batches(first is not None)
-        batch, weight = first
+        first = list(islice(batches, 1))
+        _require_batches(len(first))
+        ((batch, weight),) = first
         with self._suspend():
             weights = [target.weight for target in self._targets]
             gradients = flow_gradients(self._model, weights, lambda: loss(batch))

@@ -33,9 +33,10 @@ def hessian_products(
     for batch, weight in batches:
         with sdpa_kernel(SDPBackend.MATH):  # the fused ones have no second derivative
             gradients = torch.autograd.grad(loss(batch), tensors, create_graph=True)
-            product = sum((gradient * part).sum() for gradient, part in zip(gradients, mean, strict=True))
+            pairs = zip(gradients, mean, strict=True)
+            product = torch.stack([(gradient * part).sum() for gradient, part in pairs]).sum()
             if product.requires_grad:
-                products = torch.autograd.grad(product, tensors, materialize_grads=True)
+                products = list(torch.autograd.grad(product, tensors, materialize_grads=True))
             else:  # the loss is linear in all of them
                 products = [torch.zeros_like(weight) for weight in tensors]
-        yield weight, list(products)
+        yield weight, products

@@ -13,7 +13,6 @@ R = 1ᵀ ∏|θ_l| 1 is defined for a chain of matrices. What the other parts of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -203,7 +202,8 @@ def _ones(input: torch.Tensor, weight: torch.Tensor, *arguments: Any, **named: A
 
 
 def _gate(input: torch.Tensor, dim: int = -1) -> torch.Tensor:
-    return math.prod(input.chunk(2, dim))
+    first, second = input.chunk(2, dim)
+    return first * second
 
 
 def _product(input: torch.Tensor, mat1: torch.Tensor, mat2: torch.Tensor, **named: Any) -> torch.Tensor:
