@@ -188,7 +188,7 @@ static void test_budgets_that_do_not_fit(void) {
 static void test_bad_optimizer_options(void) {
     speft_context *context = create_context();
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "kind", optimizer.kind, 0);
-    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "kind", optimizer.kind, SPEFT_OPTIMIZER_ADAFACTOR + 1);
+    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "kind", optimizer.kind, SPEFT_OPTIMIZER_ADAM + 1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "age", optimizer.age, 2);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "age", optimizer.age, -1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "optimizer options", optimizer.struct_size, 0);

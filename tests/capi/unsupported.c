@@ -101,10 +101,10 @@ static void test_reselection(void) {
 /* ---- values of options ---- */
 
 static speft_status try_scene(speft_context *context, const speft_selection_options *selection,
-                              const speft_optimizer_options *optimizer, speft_adapter **adapter) {
+                              speft_adapter **adapter) {
     speft_parameter parameters[SCENE_PARAMETERS];
     declare_scene(parameters);
-    return try_to_create(context, selection, optimizer, parameters, SCENE_PARAMETERS, adapter);
+    return try_to_create(context, selection, NULL, parameters, SCENE_PARAMETERS, adapter);
 }
 
 static void test_later_methods(void) {
@@ -112,35 +112,18 @@ static void test_later_methods(void) {
     speft_adapter *adapter = NULL;
     for (int32_t method = SPEFT_SELECT_FORCE; method <= SPEFT_SELECT_MEPROP; ++method) {
         const speft_selection_options selection = choose(method, SPEFT_SCOPE_GLOBAL, 0.5, 0);
-        CHECK_FAILS(SPEFT_UNSUPPORTED, "method", try_scene(context, &selection, NULL, &adapter));
+        CHECK_FAILS(SPEFT_UNSUPPORTED, "method", try_scene(context, &selection, &adapter));
     }
     speft_schedule_options schedule;
     speft_schedule_options_init(&schedule, sizeof schedule);
     schedule.reselect_every = 20;
     speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
     selection.schedule = &schedule;
-    CHECK_FAILS(SPEFT_UNSUPPORTED, "schedule", try_scene(context, &selection, NULL, &adapter));
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "schedule", try_scene(context, &selection, &adapter));
     CHECK(adapter == NULL);
     schedule.reselect_every = 0;
-    CHECK_OK(try_scene(context, &selection, NULL, &adapter));
+    CHECK_OK(try_scene(context, &selection, &adapter));
     speft_destroy_adapter(adapter);
-    speft_destroy_context(context);
-}
-
-static void test_later_optimizers(void) {
-    speft_context *context = create_context();
-    speft_adapter *adapter = NULL;
-    const speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
-    speft_optimizer_options optimizer;
-    for (int32_t kind = SPEFT_OPTIMIZER_SM3; kind <= SPEFT_OPTIMIZER_ADAFACTOR; ++kind) {
-        speft_optimizer_options_init(&optimizer, sizeof optimizer);
-        optimizer.kind = kind;
-        CHECK_FAILS(SPEFT_UNSUPPORTED, "kind", try_scene(context, &selection, &optimizer, &adapter));
-    }
-    speft_optimizer_options_init(&optimizer, sizeof optimizer);
-    optimizer.state = 1;
-    CHECK_FAILS(SPEFT_UNSUPPORTED, "state", try_scene(context, &selection, &optimizer, &adapter));
-    CHECK(adapter == NULL);
     speft_destroy_context(context);
 }
 
@@ -206,7 +189,6 @@ int main(void) {
     RUN(test_quantized_weights);
     RUN(test_reselection);
     RUN(test_later_methods);
-    RUN(test_later_optimizers);
     RUN(test_later_adapter_options);
     RUN(test_control_buffers_and_example_offsets);
     return check_result();
