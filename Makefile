@@ -2,7 +2,9 @@
 #
 #   make demo                                  set-up, then the main job
 #   make demo ALL=1                            … with every method
+#   make demo DOMAIN=tweets                    … on other texts that come with it: movies, news, products, tweets
 #   make demo DATA=file.tsv MODEL=directory OUT=directory    … on your own data and model (each is optional)
+#   make reproduce                             set-up, then what the papers claim of the methods, run and judged
 #   make demo-c                                set-up, then the same task in C, against an installed libspeft
 #   make test                                  set-up, then all tests
 #   make check                                 the quick ones, after a change
@@ -11,9 +13,9 @@
 #   make setup                                 what is missing on this machine: Debian packages, .venv, data, the build
 
 # Read by the shell, so that any path is taken as it is.
-export ALL DATA MODEL OUT
+export ALL DATA DOCUMENT DOMAIN MODEL OUT
 
-.PHONY: help setup demo demo-c test check bench wheel clean
+.PHONY: help setup demo reproduce demo-c test check bench wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -23,7 +25,10 @@ setup:
 
 demo: setup
 	@.venv/bin/python examples/python/sentiment/main.py $${ALL:+--all} \
-		$${DATA:+--data "$$DATA"} $${MODEL:+--model "$$MODEL"} $${OUT:+--out "$$OUT"}
+		$${DATA:+--data "$$DATA"} $${DOMAIN:+--domain "$$DOMAIN"} $${MODEL:+--model "$$MODEL"} $${OUT:+--out "$$OUT"}
+
+reproduce: setup
+	@.venv/bin/python examples/python/reproduction/reproduce.py $${OUT:+--out "$$OUT"} $${DOCUMENT:+--document "$$DOCUMENT"}
 
 demo-c: setup
 	@tools/demo-c.sh

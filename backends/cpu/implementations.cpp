@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "backends/cpu/guard.h"
 #include "backends/cpu/operations.h"
 #include "backends/cpu/product/kernels.h"
@@ -28,26 +30,11 @@ std::uint64_t scratch(const speft_backend_device *device, const void *arguments)
     return bytes(*device, *static_cast<const Arguments *>(arguments));
 }
 
-template <const ProductKernels &kernels>
-std::uint64_t product_scratch(const speft_backend_device *device, const void *arguments) {
-    return add_product_scratch(*device, *static_cast<const speft_add_product *>(arguments), kernels);
-}
-
-template <const ProductKernels &kernels>
-speft_status run_product(speft_backend_device *device, const void *arguments, void *scratch,
-                         speft_backend_failure *failure) {
-    return guarded(failure, [&] {
-        add_product(*device, *static_cast<const speft_add_product *>(arguments), kernels, scratch);
-    });
-}
-
 template <class Arguments, void (*operation)(const speft_backend_device &, const Arguments &)>
 constexpr speft_backend_implementation reference{"reference", accept, nullptr, run<Arguments, operation>};
 
 #ifdef __x86_64__
-const char *refuse_addition_without_avx2(const speft_backend_device *, const void *arguments) {
-    const auto &addition = *static_cast<const speft_add_values *>(arguments);
-    if (addition.map != SPEFT_MAP_IDENTITY || addition.weight != 1) return "it maps or weighs what is added";
+const char *refuse_addition_without_avx2(const speft_backend_device *, const void *) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") ? nullptr
                                                                             : "this CPU has no AVX2 with F16C";
 }
@@ -59,10 +46,18 @@ constexpr speft_backend_implementation of_add_values[] = {
 #endif
     reference<speft_add_values, add_values>,
 };
+constexpr speft_backend_implementation of_add_column_squares[] = {
+    reference<speft_add_column_squares, add_column_squares>};
 constexpr speft_backend_implementation of_select_rows[] = {
     {"reference", accept, scratch<speft_select_rows, select_rows_scratch>,
      run_with_scratch<speft_select_rows, select_rows>},
 };
+constexpr speft_backend_implementation of_find_indices[] = {reference<speft_find_indices, find_indices>};
+constexpr speft_backend_implementation of_combine_indices[] = {
+    {"reference", accept, scratch<speft_combine_indices, combine_indices_scratch>,
+     run_with_scratch<speft_combine_indices, combine_indices>},
+};
+constexpr speft_backend_implementation of_take[] = {reference<speft_take, take>};
 constexpr speft_backend_implementation of_sum_squares[] = {reference<speft_sum_squares, sum_squares>};
 constexpr speft_backend_implementation of_scale[] = {reference<speft_scale, scale>};
 constexpr speft_backend_implementation of_step_adamw[] = {reference<speft_step_adamw, step_adamw>};
@@ -92,12 +87,21 @@ const char *refuse_without_avx512(const speft_backend_device *, const void *) {
     return __builtin_cpu_supports("avx512f") ? nullptr : "this CPU has no AVX-512";
 }
 
+template <class Activations>
+bool are_bfloat16(const Activations &activations) {
+    return activations.x_type == SPEFT_SCALAR_BFLOAT16 && activations.dy_type == SPEFT_SCALAR_BFLOAT16;
+}
+
+bool are_bfloat16(const speft_select_product &selection) {
+    return std::all_of(selection.scores, selection.scores + selection.tensors, [](const speft_product_score &score) {
+        return std::all_of(score.parts, score.parts + score.count, are_bfloat16<speft_product_factors>);
+    });
+}
+
+template <class Arguments>
 const char *refuse_without_avx512_bf16(const speft_backend_device *, const void *arguments) {
-    const auto &product = *static_cast<const speft_add_product *>(arguments);
     if (!__builtin_cpu_supports("avx512bf16")) return "this CPU has no AVX-512 BF16";
-    return product.x_type == SPEFT_SCALAR_BFLOAT16 && product.dy_type == SPEFT_SCALAR_BFLOAT16
-               ? nullptr
-               : "x and dy are not both bfloat16";
+    return are_bfloat16(*static_cast<const Arguments *>(arguments)) ? nullptr : "x and dy are not both bfloat16";
 }
 
 const char *refuse_without_avx2(const speft_backend_device *, const void *) {
@@ -107,11 +111,38 @@ const char *refuse_without_avx2(const speft_backend_device *, const void *) {
 }
 #endif
 
-template <const ProductKernels &kernels>
-constexpr speft_backend_implementation product(const char *name,
-                                               const char *(*refuse)(const speft_backend_device *, const void *)) {
-    return {name, refuse, product_scratch<kernels>, run_product<kernels>};
-}
+// An operation that any set of kernels can do.
+template <class Arguments,
+          std::uint64_t (*bytes)(const speft_backend_device &, const Arguments &, const ProductKernels &),
+          void (*operation)(const speft_backend_device &, const Arguments &, const ProductKernels &, void *)>
+struct OfProducts {
+    template <const ProductKernels &kernels>
+    static constexpr speft_backend_implementation with(const char *name,
+                                                       const char *(*refuse)(const speft_backend_device *,
+                                                                             const void *)) {
+        return {name, refuse, scratch<kernels>, run<kernels>};
+    }
+
+private:
+    template <const ProductKernels &kernels>
+    static std::uint64_t scratch(const speft_backend_device *device, const void *arguments) {
+        return bytes(*device, *static_cast<const Arguments *>(arguments), kernels);
+    }
+
+    template <const ProductKernels &kernels>
+    static speft_status run(speft_backend_device *device, const void *arguments, void *memory,
+                            speft_backend_failure *failure) {
+        return guarded(failure, [&] {
+            operation(*device, *static_cast<const Arguments *>(arguments), kernels, memory);
+        });
+    }
+};
+
+using AddProduct = OfProducts<speft_add_product, add_product_scratch, add_product>;
+using SelectProduct = OfProducts<speft_select_product, select_product_scratch, select_product>;
+using AddExampleSquares =
+    OfProducts<speft_add_example_squares, add_example_squares_scratch, add_example_squares>;
+using Factorize = OfProducts<speft_factorize, factorize_scratch, factorize>;
 
 // Intel's matrix unit (AMX) is reached through oneDNN only. Without it oneDNN is as fast as AVX-512 here, within 5%.
 constexpr speft_backend_implementation of_add_product[] = {
@@ -120,17 +151,43 @@ constexpr speft_backend_implementation of_add_product[] = {
      run_with_scratch<speft_add_product, add_product_onednn>},
 #endif
 #ifdef __x86_64__
-    product<avx512_bf16_kernels>("avx512_bf16", refuse_without_avx512_bf16),
-    product<avx512_kernels>("avx512", refuse_without_avx512),
+    AddProduct::with<avx512_bf16_kernels>("avx512_bf16", refuse_without_avx512_bf16<speft_add_product>),
+    AddProduct::with<avx512_kernels>("avx512", refuse_without_avx512),
 #endif
 #ifdef SPEFT_WITH_ONEDNN
     {"onednn", refuse_onednn, scratch<speft_add_product, onednn_scratch>,
      run_with_scratch<speft_add_product, add_product_onednn>},
 #endif
 #ifdef __x86_64__
-    product<avx2_kernels>("avx2", refuse_without_avx2),
+    AddProduct::with<avx2_kernels>("avx2", refuse_without_avx2),
 #endif
-    product<reference_kernels>("reference", accept),
+    AddProduct::with<reference_kernels>("reference", accept),
+};
+
+constexpr speft_backend_implementation of_select_product[] = {
+#ifdef __x86_64__
+    SelectProduct::with<avx512_bf16_kernels>("avx512_bf16", refuse_without_avx512_bf16<speft_select_product>),
+    SelectProduct::with<avx512_kernels>("avx512", refuse_without_avx512),
+    SelectProduct::with<avx2_kernels>("avx2", refuse_without_avx2),
+#endif
+    SelectProduct::with<reference_kernels>("reference", accept),
+};
+
+constexpr speft_backend_implementation of_add_example_squares[] = {
+#ifdef __x86_64__
+    AddExampleSquares::with<avx512_bf16_kernels>("avx512_bf16", refuse_without_avx512_bf16<speft_add_example_squares>),
+    AddExampleSquares::with<avx512_kernels>("avx512", refuse_without_avx512),
+    AddExampleSquares::with<avx2_kernels>("avx2", refuse_without_avx2),
+#endif
+    AddExampleSquares::with<reference_kernels>("reference", accept),
+};
+
+constexpr speft_backend_implementation of_factorize[] = {
+#ifdef __x86_64__
+    Factorize::with<avx512_kernels>("avx512", refuse_without_avx512),
+    Factorize::with<avx2_kernels>("avx2", refuse_without_avx2),
+#endif
+    Factorize::with<reference_kernels>("reference", accept),
 };
 
 #ifdef __x86_64__
@@ -210,6 +267,9 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_ADD_PRODUCT: return give(of_add_product, count);
     case SPEFT_OPERATION_SELECT_TOP: return give(of_select_top, count);
     case SPEFT_OPERATION_SELECT_RANDOM: return give(of_select_random, count);
+    case SPEFT_OPERATION_FIND_INDICES: return give(of_find_indices, count);
+    case SPEFT_OPERATION_COMBINE_INDICES: return give(of_combine_indices, count);
+    case SPEFT_OPERATION_TAKE: return give(of_take, count);
     case SPEFT_OPERATION_SUM_SQUARES: return give(of_sum_squares, count);
     case SPEFT_OPERATION_SCALE: return give(of_scale, count);
     case SPEFT_OPERATION_STEP_ADAMW: return give(of_step_adamw, count);
@@ -223,6 +283,10 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_STEP_ADAFACTOR: return give(of_step_adafactor, count);
     case SPEFT_OPERATION_CONVERT_MOMENTS: return give(of_convert_moments, count);
     case SPEFT_OPERATION_MEASURE_ROUNDING: return give(of_measure_rounding, count);
+    case SPEFT_OPERATION_ADD_EXAMPLE_SQUARES: return give(of_add_example_squares, count);
+    case SPEFT_OPERATION_ADD_COLUMN_SQUARES: return give(of_add_column_squares, count);
+    case SPEFT_OPERATION_SELECT_PRODUCT: return give(of_select_product, count);
+    case SPEFT_OPERATION_FACTORIZE: return give(of_factorize, count);
     default: *count = 0; return nullptr;
     }
 }

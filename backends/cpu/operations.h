@@ -9,11 +9,16 @@ namespace speft::cpu {
 
 // reference/
 void add_values(const speft_backend_device &device, const speft_add_values &arguments);
+void add_column_squares(const speft_backend_device &device, const speft_add_column_squares &arguments);
 void select_top(const speft_backend_device &device, const speft_select_top &arguments);
 void select_rows(const speft_backend_device &device, const speft_select_rows &arguments, void *scratch);
 std::uint64_t select_rows_scratch(const speft_backend_device &device, const speft_select_rows &arguments);
 void select_random(const speft_backend_device &device, const speft_select_random &arguments, void *scratch);
 std::uint64_t select_random_scratch(const speft_backend_device &device, const speft_select_random &arguments);
+void find_indices(const speft_backend_device &device, const speft_find_indices &arguments);
+void combine_indices(const speft_backend_device &device, const speft_combine_indices &arguments, void *scratch);
+std::uint64_t combine_indices_scratch(const speft_backend_device &device, const speft_combine_indices &arguments);
+void take(const speft_backend_device &device, const speft_take &arguments);
 void sum_squares(const speft_backend_device &device, const speft_sum_squares &arguments);
 void scale(const speft_backend_device &device, const speft_scale &arguments);
 void step_adamw(const speft_backend_device &device, const speft_step_adamw &arguments);
@@ -37,6 +42,20 @@ std::uint64_t add_product_scratch(const speft_backend_device &device, const spef
                                   const ProductKernels &kernels);
 void add_product(const speft_backend_device &device, const speft_add_product &arguments,
                  const ProductKernels &kernels, void *scratch);
+std::uint64_t select_product_scratch(const speft_backend_device &device, const speft_select_product &arguments,
+                                     const ProductKernels &kernels);
+void select_product(const speft_backend_device &device, const speft_select_product &arguments,
+                    const ProductKernels &kernels, void *scratch);
+std::uint64_t add_example_squares_scratch(const speft_backend_device &device,
+                                          const speft_add_example_squares &arguments, const ProductKernels &kernels);
+void add_example_squares(const speft_backend_device &device, const speft_add_example_squares &arguments,
+                         const ProductKernels &kernels, void *scratch);
+
+// factorization/
+std::uint64_t factorize_scratch(const speft_backend_device &device, const speft_factorize &arguments,
+                                const ProductKernels &kernels);
+void factorize(const speft_backend_device &device, const speft_factorize &arguments, const ProductKernels &kernels,
+               void *scratch);
 
 // accumulation/
 void add_values_avx2(const speft_backend_device &device, const speft_add_values &arguments);

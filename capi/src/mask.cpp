@@ -21,10 +21,23 @@ speft_status speft_get_mask(speft_adapter *adapter, int64_t parameter, const spe
         AdapterCall call(adapter);
         const std::size_t position = call.position(parameter);
         const std::int64_t count = call->masks().slots[position].count;
-        const TensorView view = read_host_indices(indices);
+        const TensorView view = read_host_indices(indices, "indices");
         if (view.shape != Shape{count})
             refuse("indices must have shape " + describe(Shape{count}) + "; got " + describe(view.shape));
         call->copy_mask(position, static_cast<std::int64_t *>(view.data));
+    });
+}
+
+speft_status speft_get_ages(speft_adapter *adapter, int64_t parameter, const speft_tensor *ages,
+                            speft_error **error) {
+    return guard(error, [&] {
+        AdapterCall call(adapter);
+        const std::size_t position = call.position(parameter);
+        const std::int64_t count = call->masks().slots[position].count;
+        const TensorView view = read_host_indices(ages, "ages");
+        if (view.shape != Shape{count})
+            refuse("ages must have shape " + describe(Shape{count}) + "; got " + describe(view.shape));
+        call->copy_ages(position, static_cast<std::int64_t *>(view.data));
     });
 }
 

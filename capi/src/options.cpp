@@ -41,19 +41,46 @@ speft_hyperparameters default_hyperparameters() {
     return options;
 }
 
-void refuse_moving_masks(const speft_schedule_options *options) {
-    if (!options) return;
-    speft_schedule_options given = read_struct(options, "schedule options");
-    if (given.schedule || given.total_steps || given.reselect_every || given.window || given.rate != 0 ||
-        given.candidates || given.drop || given.keep_moments || given.settled_limit)
-        refuse_unsupported("schedule options: masks that move are not in this version; leave every field at 0");
+Schedule read_schedule(const speft_schedule_options *options) {
+    if (!options) return {};
+    const speft_schedule_options given = read_struct(options, "schedule options");
+    Schedule read;
+    read.kind = given.schedule;
+    read.total_steps = given.total_steps;
+    read.reselect_every = given.reselect_every;
+    read.window = given.window;
+    read.rate = given.rate;
+    read.candidates = given.candidates;
+    read.drop = given.drop;
+    read.keep_moments = given.keep_moments != 0;
+    read.settled_limit = given.settled_limit;
+    read.track_moves = given.track_moves != 0;
+    return read;
+}
+
+ScoreFunction read_score_function(const speft_score_function *function) {
+    if (!function) return {};
+    const speft_score_function given = read_struct(function, "score function");
+    require(reinterpret_cast<void *>(given.compute), "score function: compute");
+    return {given.compute, given.user};
 }
 
 SelectionOptions read_selection(const speft_selection_options *options) {
     const speft_selection_options given = read_struct(options, "selection options", default_selection());
-    refuse_moving_masks(given.schedule);
-    return {given.method, given.scope, given.random, given.density,
-            given.budget, given.seed,  given.rank,   given.model_scalars};
+    SelectionOptions read;
+    read.method = given.method;
+    read.scope = given.scope;
+    read.random = given.random;
+    read.density = given.density;
+    read.budget = given.budget;
+    read.seed = given.seed;
+    read.rank = given.rank;
+    read.model_scalars = given.model_scalars;
+    read.approximation_rank = given.approximation_rank;
+    read.mean = given.mean;
+    read.schedule = read_schedule(given.schedule);
+    read.score = read_score_function(given.score);
+    return read;
 }
 
 OptimizerOptions read_optimizer(const speft_optimizer_options *options) {

@@ -86,7 +86,7 @@ speft_status speft_save_checkpoint(speft_adapter *adapter, const speft_save_opti
         const speft_save_options given = read_save_options(options);
         if (given.format != SPEFT_FORMAT_EXACT)
             refuse("save options: format must be SPEFT_FORMAT_EXACT for a checkpoint; got SPEFT_FORMAT_COMPACT");
-        write_record(call->checkpoint(), given, path);
+        write_record(call->record(true), given, path);
     });
 }
 

@@ -61,13 +61,14 @@ TensorView read_weights(const speft_weights *weights) {
     return read_tensor(given.data, "weights.data");
 }
 
-TensorView read_host_indices(const speft_tensor *indices) {
-    TensorView view = read_tensor(indices, "indices");
+TensorView read_host_indices(const speft_tensor *indices, const char *name) {
+    const std::string what = name;
+    TensorView view = read_tensor(indices, name);
     if (!same_dtype(view.dtype, {SPEFT_CODE_INT, 64, 1}))
-        refuse("indices must be int64; got " + describe(view.dtype));
-    if (view.shape.size() != 1) refuse("indices must have 1 axis; got shape " + describe(view.shape));
+        refuse(what + " must be int64; got " + describe(view.dtype));
+    if (view.shape.size() != 1) refuse(what + " must have 1 axis; got shape " + describe(view.shape));
     if (view.device.type != SPEFT_DEVICE_CPU && view.device.type != SPEFT_DEVICE_CUDA_HOST)
-        refuse("indices must be in host memory; got " + describe(view.device));
+        refuse(what + " must be in host memory; got " + describe(view.device));
     return view;
 }
 
@@ -87,12 +88,18 @@ Gradient read_gradient(const speft_gradient *gradient) {
     read.kind = given.kind;
     read.scale = given.scale == 0 ? 1 : given.scale;
     read.layout = given.layout;
-    if (given.example_offsets) refuse_unsupported("gradient: example_offsets are not in this version");
+    if (given.example_offsets) {
+        if (given.kind != SPEFT_GRADIENT_ACTIVATIONS)
+            refuse("gradient: example_offsets are of ACTIVATIONS; got kind " + std::to_string(given.kind));
+        const TensorView offsets = read_host_indices(given.example_offsets, "gradient.example_offsets");
+        read.examples = {static_cast<const std::int64_t *>(offsets.data), offsets.size};
+    }
     switch (given.kind) {
     case SPEFT_GRADIENT_DENSE: read.dense = read_tensor(given.dense, "gradient.dense"); break;
     case SPEFT_GRADIENT_ACTIVATIONS:
         read.x = read_tensor(given.x, "gradient.x");
-        read.dy = read_tensor(given.dy, "gradient.dy");
+        read.has_dy = given.dy != nullptr;
+        if (read.has_dy) read.dy = read_tensor(given.dy, "gradient.dy");
         break;
     case SPEFT_GRADIENT_VALUES: read.values = read_tensor(given.values, "gradient.values"); break;
     default: break;  // the core says which kinds there are

@@ -16,8 +16,8 @@ TensorView read_tensor(const speft_tensor *tensor, const char *name);
 // Dense weights; quantized ones are UNSUPPORTED.
 TensorView read_weights(const speft_weights *weights);
 
-// int64 in host memory.
-TensorView read_host_indices(const speft_tensor *indices);
+// int64 in host memory, 1 axis.
+TensorView read_host_indices(const speft_tensor *indices, const char *name);
 
 // A view on the adapter's own memory, [count]; its shape is the slot's.
 speft_tensor lend(void *values, ScalarType type, const Masks::Slot &slot, speft_device device);

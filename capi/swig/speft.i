@@ -66,6 +66,7 @@ SPEFT_RECORD(speft_parallel_for)
 SPEFT_RECORD(speft_progress)
 SPEFT_RECORD(speft_quantization)
 SPEFT_RECORD(speft_reselection)
+SPEFT_RECORD(speft_score_function)
 SPEFT_RECORD(speft_weights)
 SPEFT_RECORD(speft_writer)
 

@@ -10,9 +10,14 @@
 #include "core/base/scalar.h"
 #include "core/base/status.h"
 #include "core/selection/budget.h"
+#include "core/selection/method_name.h"
 
 namespace speft {
 namespace {
+
+bool needs_rows(std::int32_t method) {
+    return method == SPEFT_SELECT_LOW_RANK || method == SPEFT_SELECT_WANDA || method == SPEFT_SELECT_SPIEL_MA;
+}
 
 void check_parameters(const std::vector<Parameter> &parameters, const SelectionOptions &selection) {
     std::set<std::string> names;
@@ -25,31 +30,21 @@ void check_parameters(const std::vector<Parameter> &parameters, const SelectionO
     const std::vector<Target> targets = find_targets(parameters);
     const bool any_sparse = total_size(targets) > 0;
     check_selection(selection, any_sparse);
+    for (const Target &target : targets)
+        if (needs_rows(selection.method) && target.rows == 0 && target.size > 0)
+            refuse("'" + target.name + "' has fewer than 2 axes, and " + get_method_name(selection.method) +
+                   " needs rows and columns");
     if (any_sparse && selection.method != SPEFT_SELECT_GIVEN_MASK) total_budget(selection, targets);
+    if (any_sparse && selection.method == SPEFT_SELECT_SPIEL_AG) candidate_budgets(selection, parameters);
 }
 
-AdapterOptions options_of(const AdapterRecord &record) {
-    AdapterOptions options;
-    options.selection = {record.method, record.scope, record.random,       record.density,
-                         record.budget, record.seed,  record.rank,         record.model_scalars};
-    options.optimizer = {record.optimizer, record.age, record.state};
-    options.delta_type = static_cast<ScalarType>(record.delta_type);
+// What the method leaves to no choice.
+AdapterOptions complete(AdapterOptions options) {
+    SelectionOptions &selection = options.selection;
+    selection.schedule = complete_schedule(selection.method, selection.schedule);
+    if (selection.method == SPEFT_SELECT_SPIEL_AG || selection.schedule.keep_moments)
+        options.optimizer.age = SPEFT_AGE_PER_WEIGHT;
     return options;
-}
-
-std::vector<Parameter> parameters_of(const AdapterRecord &record) {
-    std::vector<Parameter> parameters;
-    for (const ParameterRecord &stored : record.parameters) {
-        Parameter parameter;
-        parameter.name = stored.name;
-        parameter.shape = stored.shape;
-        for (const std::int64_t extent : stored.shape) parameter.size *= static_cast<std::uint64_t>(extent);
-        parameter.type = static_cast<ScalarType>(stored.scalar_type);
-        parameter.role = static_cast<Role>(stored.role);
-        parameter.group = stored.group;
-        parameters.push_back(std::move(parameter));
-    }
-    return parameters;
 }
 
 }  // namespace
@@ -57,42 +52,20 @@ std::vector<Parameter> parameters_of(const AdapterRecord &record) {
 void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters) {
     check_parameters(parameters, options.selection);
     check_optimizer(options.optimizer);
+    if (options.selection.method == SPEFT_SELECT_SPIEL_MA && options.optimizer.kind != SPEFT_OPTIMIZER_SM3)
+        refuse("optimizer options: spiel-ma grows by the second moments of SM3: kind must be SPEFT_OPTIMIZER_SM3; got " +
+               std::to_string(options.optimizer.kind));
 }
 
 // ---- declared ----
 
 Adapter::Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters)
-    : context_(std::move(context)), options_(options), parameters_(std::move(parameters)),
+    : context_(std::move(context)), options_(complete(options)), parameters_(std::move(parameters)),
       weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()),
-      given_masks_(parameters_.size()), given_scores_(parameters_.size()) {
-    check_adapter(options_, parameters_);
-    observation_.emplace(parameters_.size(), needs_gradients(options_.selection.method));
-}
-
-Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record)
-    : context_(std::move(context)), options_(options_of(record)), parameters_(parameters_of(record)),
-      weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()), steps_(record.steps) {
-    check_optimizer(options_.optimizer);
-    std::vector<std::uint64_t> counts;
-    std::uint64_t total = 0;
-    for (const ParameterRecord &stored : record.parameters) {
-        counts.push_back(stored.indices.size());
-        total += stored.indices.size();
-    }
-    Buffer<std::uint32_t> indices(device(), total);
-    std::uint64_t offset = 0;
-    for (const ParameterRecord &stored : record.parameters) {
-        device().copy_to_device(indices.data() + offset, stored.indices.data(),
-                                stored.indices.size() * sizeof(std::uint32_t));
-        offset += stored.indices.size();
-    }
-    std::unique_ptr<Training> loaded = make_training(make_masks(parameters_, std::move(indices), counts));
-    for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        put_deltas(*loaded, index, record.parameters[index].deltas);
-        loaded->base_hashes.push_back(record.parameters[index].base_hash);
-    }
-    if (record.training) restore(*loaded, *record.training);
-    training_ = std::move(loaded);
+      given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
+      clock_(options_.selection.method, options_.selection.schedule), moves_(clock_.moves()) {
+    check_adapter(options, parameters_);
+    observation_ = make_observation();
 }
 
 Adapter::Training &Adapter::training() const {
@@ -100,10 +73,19 @@ Adapter::Training &Adapter::training() const {
     return *training_;
 }
 
-const Masks &Adapter::masks() const { return training().masks; }
+const Masks &Adapter::masks() const { return training().active.masks; }
 
 void Adapter::require_unselected(const char *call) const {
     if (training_) refuse_state(std::string(call) + " comes before the selection, and the masks are chosen already");
+}
+
+// Dynamic masks are observed for again.
+void Adapter::require_observing(const char *call) const {
+    if (!observation_) require_unselected(call);
+}
+
+Observation Adapter::make_observation() const {
+    return Observation(parameters_.size(), statistic_of(options_.selection));
 }
 
 void Adapter::bind(std::size_t parameter, const TensorView *weights) {
@@ -137,28 +119,37 @@ void Adapter::require_bound() const {
 // ---- observing and selecting ----
 
 void Adapter::begin_observation(double weight) {
-    require_unselected("an observation");
+    require_observing("an observation");
     observation_->begin(weight);
 }
 
 void Adapter::observe(std::size_t parameter, const Gradient &gradient) {
-    require_unselected("an observation");
+    require_observing("an observation");
+    const Parameter &declared = parameters_[parameter];
+    const std::string what = "gradient of '" + declared.name + "': ";
+    const Statistic statistic = statistic_of(options_.selection);
     if (gradient.kind == SPEFT_GRADIENT_VALUES)
-        refuse("gradient of '" + parameters_[parameter].name +
-               "': before the selection there is no mask that values could belong to");
-    check_gradient(gradient, parameters_[parameter], device(), 0);
+        refuse(what + "before a selection there is no mask that values could belong to");
+    check_gradient(gradient, declared, device(), 0);
+    if (statistic != Statistic::column_squares) require_gradient(gradient, declared);
+    if (statistic == Statistic::column_squares && gradient.kind != SPEFT_GRADIENT_ACTIVATIONS &&
+        declared.role == Role::sparse)
+        refuse(what + "wanda ranks by the inputs of a layer: kind must be SPEFT_GRADIENT_ACTIVATIONS; got " +
+               std::to_string(gradient.kind));
+    if (statistic != Statistic::mean_of_squares && !gradient.examples.empty())
+        refuse(what + "example_offsets are for fisher, which squares the gradient of each example");
     observation_->add(device(), parameters_[parameter], parameter, gradient);
 }
 
 void Adapter::finish_observation(double weight) {
-    require_unselected("an observation");
+    require_observing("an observation");
     observation_->finish(device(), parameters_, weight);
     ++observations_;
 }
 
 void Adapter::clear_observations() {
-    require_unselected("an observation");
-    observation_.emplace(parameters_.size(), needs_gradients(options_.selection.method));
+    require_observing("an observation");
+    observation_ = make_observation();
     observations_ = 0;
 }
 
@@ -202,37 +193,80 @@ void Adapter::set_scores(std::size_t parameter, const TensorView &scores) {
     given_scores_[parameter] = std::move(copy);
 }
 
+void Adapter::set_reference(std::size_t parameter, const TensorView &original) {
+    require_unselected("a reference");
+    const Parameter &declared = parameters_[parameter];
+    const std::string what = "reference of '" + declared.name + "'";
+    if (options_.selection.method != SPEFT_SELECT_WEIGHT_CHANGE)
+        refuse_state("references are given only where the selection method is weight-change");
+    if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no reference");
+    if (original.shape != declared.shape)
+        refuse(what + " must have shape " + describe(declared.shape) + "; got " + describe(original.shape));
+    if (!same_dtype(original.dtype, dtype_of(declared.type)))
+        refuse(what + " must be " + describe(dtype_of(declared.type)) + "; got " + describe(original.dtype));
+    if (!device().holds(original.device))
+        refuse(what + " must be on " + describe(device().location()) + "; got " + describe(original.device));
+    Buffer<std::byte> copy(device(), declared.size * size_of(declared.type));
+    device().copy_within(copy.data(), original.data, copy.count());
+    references_[parameter] = std::move(copy);
+}
+
 void Adapter::select(const speft_progress *progress) {
     require_unselected("speft_select");
     if (observation_->open()) refuse_state("an observation is open: finish it before the selection");
     require_bound();
     std::vector<Claim> claims = claim_weights();
     Masks chosen = choose_masks(
-        device(), options_.selection, {parameters_, weights_, *observation_, given_masks_, given_scores_}, progress);
+        device(), options_.selection,
+        {parameters_, weights_, *observation_, given_masks_, given_scores_, references_}, progress);
     std::unique_ptr<Training> made = make_training(std::move(chosen));
-    device().zero(made->deltas.data(), made->deltas.bytes());
-    capture_originals(*made);
+    device().zero(made->active.deltas.data(), made->active.deltas.bytes());
+    if (options_.selection.schedule.drop == SPEFT_DROP_CHANGE)
+        made->last_deltas = Buffer<float>::zeros(device(), made->active.masks.trained);
+    capture_originals(made->active);
     made->originals_known = true;
     start_dense(*made);
+    rewind();
+
+    std::optional<Observation> again;  // dynamic masks are observed for again
+    if (moves_) again = make_observation();
 
     training_ = std::move(made);
     claims_ = std::move(claims);
     merged_ = true;
-    observation_.reset();
-    given_masks_.clear();
-    given_scores_.clear();
+    observation_ = std::move(again);
+    for (auto &mask : given_masks_) mask.reset();
+    for (Buffer<float> &scores : given_scores_) scores = {};
+    for (Buffer<std::byte> &reference : references_) reference = {};
     device().release_scratch();
+}
+
+// The weights of LT-SFT have been trained in full to find the masks, and start again from θ0.
+void Adapter::rewind() {
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (references_[index]) device().copy_within(weights_[index], references_[index].data(), references_[index].count());
+}
+
+ChangedWeights Adapter::make_weights(Masks masks) const {
+    std::vector<ScalarType> types, delta_types;
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        types.push_back(parameters_[index].type);
+        delta_types.push_back(delta_type(index));
+    }
+    PackedArrays originals(device(), masks, std::move(types)), deltas(device(), masks, std::move(delta_types));
+    return {std::move(masks), std::move(originals), std::move(deltas)};
 }
 
 std::unique_ptr<Adapter::Training> Adapter::make_training(Masks masks) const {
     auto made = std::make_unique<Training>();
-    made->masks = std::move(masks);
-    made->originals = make_originals(made->masks);
-    std::vector<ScalarType> delta_types;
-    for (std::size_t index = 0; index < parameters_.size(); ++index) delta_types.push_back(delta_type(index));
-    made->deltas = PackedArrays(device(), made->masks, std::move(delta_types));
+    made->active = make_weights(std::move(masks));
+    const std::vector<std::uint64_t> none(parameters_.size());
+    made->settled = make_weights(make_masks(parameters_, Buffer<std::uint32_t>(device(), 0), none, DenseParameters::none));
     made->gradients = Gradients(parameters_.size());
     made->optimizer = make_optimizer(options_.optimizer, parameters_);
+    if (moves_ && options_.selection.method == SPEFT_SELECT_SPIEL_AG) made->candidates.emplace(parameters_.size());
+    made->arrived.resize(parameters_.size());
+    for (std::vector<OwnedList> &lists : made->moved) lists.resize(parameters_.size());
     return made;
 }
 
@@ -244,35 +278,38 @@ std::vector<Claim> Adapter::claim_weights() const {
     return claims;
 }
 
-speft_segment Adapter::segment_of(const Training &training, std::size_t parameter) const {
-    const Masks::Slot &slot = training.masks.slots[parameter];
+speft_segment Adapter::segment_of(const ChangedWeights &weights, std::size_t parameter) const {
+    const Masks::Slot &slot = weights.masks.slots[parameter];
     speft_segment segment{};
     segment.indices = slot.indices;
     segment.count = static_cast<std::uint64_t>(slot.count);
     segment.weights = weights_[parameter];
-    segment.originals = training.originals.data(parameter);
-    segment.deltas = training.deltas.data(parameter);
+    segment.originals = weights.originals.data(parameter);
+    segment.deltas = weights.deltas.data(parameter);
     segment.weights_type = static_cast<std::int32_t>(parameters_[parameter].type);
     segment.deltas_type = static_cast<std::int32_t>(delta_type(parameter));
     segment.absolute = parameters_[parameter].role == Role::dense;
     return segment;
 }
 
-// One a parameter; those without a trained scalar have count 0.
-std::vector<speft_segment> Adapter::segments_of(const Training &training) const {
+// One a parameter; those without a changed scalar have count 0.
+std::vector<speft_segment> Adapter::segments_of(const ChangedWeights &weights) const {
     std::vector<speft_segment> segments;
-    for (std::size_t index = 0; index < parameters_.size(); ++index) segments.push_back(segment_of(training, index));
+    for (std::size_t index = 0; index < parameters_.size(); ++index) segments.push_back(segment_of(weights, index));
     return segments;
 }
 
-PackedArrays Adapter::make_originals(const Masks &masks) const {
-    std::vector<ScalarType> types;
-    for (const Parameter &parameter : parameters_) types.push_back(parameter.type);
-    return PackedArrays(device(), masks, std::move(types));
+std::vector<speft_segment> Adapter::all_segments(const Training &training) const {
+    std::vector<speft_segment> segments = segments_of(training.active);
+    const std::vector<speft_segment> settled = segments_of(training.settled);
+    segments.insert(segments.end(), settled.begin(), settled.end());
+    return segments;
 }
 
-void Adapter::capture_originals(Training &training) const {
-    const std::vector<speft_segment> segments = segments_of(training);
+void Adapter::capture_originals(const ChangedWeights &weights) const {
+    std::vector<speft_segment> segments = segments_of(weights);
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (references_[index]) segments[index].weights = references_[index].data();
     device().run(speft_capture{segments.data(), segments.size()});
 }
 
@@ -282,7 +319,7 @@ void Adapter::start_dense(Training &training) const {
     std::vector<speft_segment> dense;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         if (parameters_[index].role != Role::dense || parameters_[index].size == 0) continue;
-        const speft_segment segment = segment_of(training, index);
+        const speft_segment segment = segment_of(training.active, index);
         speft_add_values values{};
         values.sums = static_cast<float *>(segment.deltas);
         values.source = segment.weights;
@@ -304,25 +341,40 @@ void Adapter::accumulate(std::size_t parameter, const Gradient &gradient) {
     const Parameter &declared = parameters_[parameter];
     if (declared.role == Role::dense && gradient.kind == SPEFT_GRADIENT_VALUES)
         refuse("gradient of '" + declared.name + "': a dense parameter has no mask that values could belong to");
-    check_gradient(gradient, declared, device(), static_cast<std::uint64_t>(state.masks.slots[parameter].count));
-    state.gradients.add(device(), state.masks, parameter, gradient);
+    const Masks &masks = state.active.masks;
+    check_gradient(gradient, declared, device(), static_cast<std::uint64_t>(masks.slots[parameter].count));
+    require_gradient(gradient, declared);
+    if (!gradient.examples.empty())
+        refuse("gradient of '" + declared.name + "': example_offsets are for observing fisher scores; a step uses the sum");
+    if (!in_window() || declared.role == Role::dense) {
+        state.gradients.add(device(), masks, parameter, gradient);
+        return;
+    }
+    follow_host(state, parameter);
+    state.candidates->add(device(), declared, parameter, gradient);
+    state.gradients.add(device(), masks, parameter, gradient);
+    state.arrived[parameter] = state.gradients.squares(device(), masks, parameter);
 }
 
 float *Adapter::lend_gradient(std::size_t parameter) {
     Training &state = training();
-    return state.gradients.lend(device(), state.masks, parameter);
+    return state.gradients.lend(device(), state.active.masks, parameter);
 }
 
-void Adapter::clear_gradient(std::size_t parameter) { training().gradients.clear(parameter); }
+void Adapter::clear_gradient(std::size_t parameter) {
+    Training &state = training();
+    state.gradients.clear(parameter);
+    if (state.candidates) state.candidates->clear(parameter);
+}
 
 double Adapter::clip_gradient(double max_norm) {
     Training &state = training();
     if (!(max_norm > 0)) refuse("max_norm must be above 0; got " + std::to_string(max_norm));
-    const double norm = state.gradients.norm(device(), state.masks);
+    const double norm = state.gradients.norm(device(), state.active.masks);
     if (std::isinf(max_norm)) return norm;
     if (!std::isfinite(norm)) refuse("the norm of the gradients is " + std::to_string(norm) + ": nothing was clipped");
     if (norm > max_norm)
-        state.gradients.scale(device(), state.masks, static_cast<float>(max_norm / (norm + 1e-6)));
+        state.gradients.scale(device(), state.active.masks, static_cast<float>(max_norm / (norm + 1e-6)));
     return norm;
 }
 
@@ -335,7 +387,10 @@ std::uint32_t Adapter::rounding_key(std::size_t parameter) const {
 void Adapter::step(const StepOptions &options) {
     Training &state = training();
     if (!merged_) refuse_state("the adapter is unmerged: call speft_merge before a step");
+    if (reselection_due())
+        refuse_state("a reselection is due after step " + std::to_string(steps_) + ": call speft_reselect first");
     require_bound();
+    const Masks &masks = state.active.masks;
     static const Hyperparameters defaults;
     std::vector<Update> updates;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
@@ -344,43 +399,40 @@ void Adapter::step(const StepOptions &options) {
         if (!options.groups.empty() && group >= options.groups.size())
             refuse("step options: '" + parameter.name + "' is in group " + std::to_string(group) + ", and there are " +
                    std::to_string(options.groups.size()) + " groups");
-        if (state.masks.slots[index].count == 0) continue;
+        if (masks.slots[index].count == 0) continue;
         if (!state.gradients.present(index)) {
             if (!state.gradients.ever(index) && !options.allow_missing)
                 refuse_state("no gradient of '" + parameter.name + "' has arrived since the selection");
             continue;
         }
-        updates.push_back({index, segment_of(state, index), state.gradients.values(state.masks, index),
+        updates.push_back({index, segment_of(state.active, index), state.gradients.values(masks, index),
                            options.groups.empty() ? &defaults : &options.groups[group]});
         updates.back().segment.rounding_key = rounding_key(index);
     }
     if (updates.empty()) refuse_state("no gradient has arrived since the last step");
-    state.optimizer->step(device(), state.masks, updates, options.gradient_scale);
+    std::optional<Candidates::Step> candidates;
+    if (in_window()) {
+        follow_host(state);
+        candidates = state.candidates->take_step(device(), options_.selection, parameters_, masks,
+                                                 options.gradient_scale);
+    }
+    state.optimizer->step(device(), masks, updates, options.gradient_scale);
+    if (candidates) state.candidates->keep(std::move(*candidates));
     ++steps_;
     if (!options.keep_gradient)
-        for (const Update &update : updates) state.gradients.clear(update.parameter);
+        for (const Update &update : updates) clear_gradient(update.parameter);
 }
 
 // ---- merging ----
 
-std::vector<std::byte> Adapter::copy_originals(const Training &training) const {
-    std::vector<std::byte> bytes(training.originals.bytes());
-    device().copy_to_host(bytes.data(), training.originals.data(), bytes.size());
-    return bytes;
-}
-
-std::uint64_t Adapter::hash_originals(const Training &training, const std::vector<std::byte> &originals,
-                                      std::size_t parameter) const {
-    return hash_bytes(originals.data() + training.originals.offset(parameter), training.originals.bytes(parameter));
-}
-
 // The bits at the masks of a loaded adapter, whose base is known by hash alone so far.
 void Adapter::learn_originals(Training &training) const {
-    capture_originals(training);
-    const std::vector<std::byte> originals = copy_originals(training);
+    capture_originals(training.active);
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         if (parameters_[index].role == Role::dense) continue;  // it brings its values, whatever was there
-        if (hash_originals(training, originals, index) != training.base_hashes[index])
+        std::vector<std::byte> originals(training.active.originals.bytes(index));
+        device().copy_to_host(originals.data(), training.active.originals.data(index), originals.size());
+        if (hash_bytes(originals.data(), originals.size()) != training.base_hashes[index])
             refuse("the base weights of '" + parameters_[index].name +
                    "' are not those the adapter was trained on: is this the right model?");
     }
@@ -396,18 +448,19 @@ void Adapter::merge() {
     require_bound();
     std::vector<Claim> claims = claim_weights();
     if (!state.originals_known) learn_originals(state);
-    const std::vector<speft_segment> segments = segments_of(state);
+    const std::vector<speft_segment> segments = all_segments(state);
     std::vector<std::uint64_t> differing(segments.size());
     const speft_merge_segments merging{segments.data(), segments.size(), differing.data()};
     device().run(merging);
 
     std::vector<speft_segment> replaced;
-    for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        if (differing[index] == 0) continue;
-        if (parameters_[index].role == Role::sparse)
-            refuse("the base weights of '" + parameters_[index].name +
+    for (std::size_t at = 0; at < segments.size(); ++at) {
+        if (differing[at] == 0) continue;
+        const Parameter &parameter = parameters_[at % parameters_.size()];
+        if (parameter.role == Role::sparse)
+            refuse("the base weights of '" + parameter.name +
                    "' are not those that unmerging restored: weights changed behind the adapter");
-        replaced.push_back(segments[index]);
+        replaced.push_back(segments[at]);
     }
     if (!replaced.empty()) {  // dense parameters: what the host has put there is what unmerging will bring back
         device().run(speft_capture{replaced.data(), replaced.size()});
@@ -417,18 +470,22 @@ void Adapter::merge() {
     merged_ = true;
 }
 
+void Adapter::restore_originals(const std::vector<speft_segment> &segments) const {
+    std::vector<std::uint64_t> differing(segments.size());
+    device().run(speft_unmerge_segments{segments.data(), segments.size(), differing.data()});
+    for (std::size_t at = 0; at < segments.size(); ++at)
+        if (differing[at] > 0)
+            refuse_state("weights changed behind the adapter: " + std::to_string(differing[at]) + " of " +
+                         std::to_string(segments[at].count) + " trained weights of '" +
+                         parameters_[at % parameters_.size()].name +
+                         "' are not what it wrote; nothing was restored");
+}
+
 void Adapter::unmerge() {
     Training &state = training();
     if (!merged_) return;
     require_bound();
-    const std::vector<speft_segment> segments = segments_of(state);
-    std::vector<std::uint64_t> differing(segments.size());
-    device().run(speft_unmerge_segments{segments.data(), segments.size(), differing.data()});
-    for (std::size_t index = 0; index < parameters_.size(); ++index)
-        if (differing[index] > 0)
-            refuse_state("weights changed behind the adapter: " + std::to_string(differing[index]) + " of " +
-                         std::to_string(segments[index].count) + " trained weights of '" + parameters_[index].name +
-                         "' are not what it wrote; nothing was restored");
+    restore_originals(all_segments(state));
     for (Claim &claim : claims_) claim = {};
     merged_ = false;
 }
@@ -446,7 +503,12 @@ void Adapter::copy_mask(std::size_t parameter, std::int64_t *indices) const {
     for (std::size_t at = 0; at < narrow.size(); ++at) indices[at] = narrow[at];
 }
 
-void *Adapter::deltas(std::size_t parameter) const { return training().deltas.data(parameter); }
+void Adapter::copy_ages(std::size_t parameter, std::int64_t *ages) const {
+    const Training &state = training();
+    state.optimizer->copy_ages(device(), state.active.masks, parameter, ages);
+}
+
+void *Adapter::deltas(std::size_t parameter) const { return training().active.deltas.data(parameter); }
 
 double Adapter::rounding_loss(std::optional<std::size_t> parameter) const {
     const Training &state = training();
@@ -457,17 +519,32 @@ double Adapter::rounding_loss(std::optional<std::size_t> parameter) const {
     std::vector<speft_segment> segments;
     for (std::size_t index = 0; index < parameters_.size(); ++index)
         if (parameters_[index].role == Role::sparse && (!parameter || *parameter == index))
-            segments.push_back(segment_of(state, index));
+            for (const ChangedWeights *weights : {&state.active, &state.settled})
+                segments.push_back(segment_of(*weights, index));
     std::vector<double> totals(segments.size()), losses(segments.size());
     device().run(speft_measure_rounding{segments.data(), segments.size(), totals.data(), losses.data()});
     const double total = std::accumulate(totals.begin(), totals.end(), 0.0);
     return total == 0 ? 0 : std::accumulate(losses.begin(), losses.end(), 0.0) / total;
 }
 
+Buffer<float> Adapter::widen_deltas(const ChangedWeights &weights, std::size_t parameter) const {
+    const auto count = static_cast<std::uint64_t>(weights.masks.slots[parameter].count);
+    Buffer<float> wide = Buffer<float>::zeros(device(), count);
+    if (count == 0) return wide;
+    speft_add_values add{};
+    add.sums = wide.data();
+    add.source = weights.deltas.data(parameter);
+    add.count = count;
+    add.source_type = static_cast<std::int32_t>(weights.deltas.type(parameter));
+    add.scale = add.weight = 1;
+    device().run(add);
+    return wide;
+}
+
 // The host's side of deltas is float32, which holds every bfloat16 exactly.
-void Adapter::put_deltas(Training &training, std::size_t parameter, const std::vector<float> &deltas) const {
-    std::byte *const target = training.deltas.data(parameter);
-    if (training.deltas.type(parameter) == ScalarType::float32) {
+void Adapter::put_deltas(const ChangedWeights &weights, std::size_t parameter, std::span<const float> deltas) const {
+    std::byte *const target = weights.deltas.data(parameter);
+    if (weights.deltas.type(parameter) == ScalarType::float32) {
         device().copy_to_device(target, deltas.data(), deltas.size() * sizeof(float));
         return;
     }
@@ -476,10 +553,10 @@ void Adapter::put_deltas(Training &training, std::size_t parameter, const std::v
     device().copy_to_device(target, narrow.data(), narrow.size() * sizeof(BFloat16));
 }
 
-std::vector<float> Adapter::take_deltas(const Training &training, std::size_t parameter) const {
-    const std::byte *const source = training.deltas.data(parameter);
-    std::vector<float> deltas(static_cast<std::size_t>(training.masks.slots[parameter].count));
-    if (training.deltas.type(parameter) == ScalarType::float32) {
+std::vector<float> Adapter::take_deltas(const ChangedWeights &weights, std::size_t parameter) const {
+    const std::byte *const source = weights.deltas.data(parameter);
+    std::vector<float> deltas(static_cast<std::size_t>(weights.masks.slots[parameter].count));
+    if (weights.deltas.type(parameter) == ScalarType::float32) {
         device().copy_to_host(deltas.data(), source, deltas.size() * sizeof(float));
         return deltas;
     }
@@ -487,45 +564,6 @@ std::vector<float> Adapter::take_deltas(const Training &training, std::size_t pa
     device().copy_to_host(narrow.data(), source, narrow.size() * sizeof(BFloat16));
     std::transform(narrow.begin(), narrow.end(), deltas.begin(), [](BFloat16 delta) { return to_float(delta); });
     return deltas;
-}
-
-AdapterRecord Adapter::record() const {
-    const Training &state = training();
-    AdapterRecord record;
-    const SelectionOptions &selection = options_.selection;
-    record.method = selection.method;
-    record.scope = selection.scope;
-    record.random = selection.random;
-    record.density = selection.density;
-    record.budget = selection.budget;
-    record.rank = selection.rank;
-    record.model_scalars = selection.model_scalars;
-    record.seed = selection.seed;
-    record.delta_type = static_cast<std::int32_t>(options_.delta_type);
-    record.optimizer = options_.optimizer.kind;
-    record.age = options_.optimizer.age;
-    record.state = options_.optimizer.state;
-    record.steps = steps_;
-    const std::vector<std::byte> originals = state.originals_known ? copy_originals(state) : std::vector<std::byte>{};
-    for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        const Parameter &parameter = parameters_[index];
-        const Masks::Slot &slot = state.masks.slots[index];
-        ParameterRecord stored;
-        stored.name = parameter.name;
-        stored.shape = parameter.shape;
-        stored.scalar_type = static_cast<std::int32_t>(parameter.type);
-        stored.role = static_cast<std::int32_t>(parameter.role);
-        stored.group = parameter.group;
-        if (parameter.role == Role::sparse) {
-            stored.base_hash =
-                state.originals_known ? hash_originals(state, originals, index) : state.base_hashes[index];
-            stored.indices.resize(static_cast<std::size_t>(slot.count));
-            device().copy_to_host(stored.indices.data(), slot.indices, stored.indices.size() * sizeof(std::uint32_t));
-        }
-        stored.deltas = take_deltas(state, index);
-        record.parameters.push_back(std::move(stored));
-    }
-    return record;
 }
 
 }  // namespace speft

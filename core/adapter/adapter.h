@@ -11,10 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "core/adapter/candidates.h"
+#include "core/adapter/changed_weights.h"
 #include "core/adapter/context.h"
 #include "core/adapter/gradients.h"
-#include "core/adapter/masks.h"
-#include "core/adapter/packed_arrays.h"
+#include "core/adapter/index_sets.h"
 #include "core/adapter/parameter.h"
 #include "core/adapter/residency.h"
 #include "core/optimizer/optimizer.h"
@@ -36,6 +37,16 @@ struct StepOptions {
     double gradient_scale = 1;
 };
 
+// What a reselection moved.
+struct Reselection {
+    std::int64_t step = 0;
+    std::uint64_t dropped = 0;
+    std::uint64_t grown = 0;
+    std::uint64_t settled = 0;
+};
+
+enum class Moved { dropped, grown };
+
 // Throws what creating an adapter of them throws.
 void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters);
 
@@ -53,6 +64,10 @@ public:
     std::int64_t steps() const { return steps_; }
     std::int64_t observations() const { return observations_; }
     const Masks &masks() const;  // INVALID_STATE before the selection
+    std::uint64_t settled() const { return training_ ? training_->settled.masks.selected : 0; }
+    // Whether `reselect` has to come before the next step; after which step it comes next, 0: none.
+    bool reselection_due() const { return moves_ && clock_.due(steps_) && reselected_ != steps_; }
+    std::int64_t next_reselection() const;
 
     // NULL unbinds.
     void bind(std::size_t parameter, const TensorView *weights);
@@ -63,6 +78,7 @@ public:
     void clear_observations();
     void set_mask(std::size_t parameter, std::span<const std::int64_t> indices);
     void set_scores(std::size_t parameter, const TensorView &scores);
+    void set_reference(std::size_t parameter, const TensorView &original);
     void select(const speft_progress *progress);
 
     void accumulate(std::size_t parameter, const Gradient &gradient);
@@ -70,12 +86,18 @@ public:
     void clear_gradient(std::size_t parameter);
     double clip_gradient(double max_norm);
     void step(const StepOptions &options);
+    // Nothing when none is due.
+    std::optional<Reselection> reselect(const speft_progress *progress);
 
     void merge();
     void unmerge();
 
     // Writes the indices of one parameter, [count].
     void copy_mask(std::size_t parameter, std::int64_t *indices) const;
+    // What the last reselection has moved of it.
+    std::vector<std::uint32_t> moved(std::size_t parameter, Moved which) const;
+    // Writes the ages of one parameter's scalars, [count].
+    void copy_ages(std::size_t parameter, std::int64_t *ages) const;
     void *deltas(std::size_t parameter) const;
     ScalarType delta_type(std::size_t parameter) const {
         return parameters_[parameter].role == Role::dense ? ScalarType::float32 : options_.delta_type;
@@ -84,41 +106,67 @@ public:
     // The share of |δ| that rounding to the weights' type loses, of one sparse parameter or of all (no value).
     double rounding_loss(std::optional<std::size_t> parameter) const;
 
-    AdapterRecord record() const;
-    // The same, with the state of the training.
-    AdapterRecord checkpoint() const;
+    // For a file; with the state of the training, for a checkpoint.
+    AdapterRecord record(bool with_training = false) const;
 
 private:
     // What there is from the selection on.
     struct Training {
-        Masks masks;
-        PackedArrays originals;  // θ0 at the masks, in the weights' types
-        PackedArrays deltas;
+        ChangedWeights active;
+        ChangedWeights settled;  // no longer trained, of masks that have moved
         bool originals_known = false;
         std::vector<std::uint64_t> base_hashes;  // of a loaded adapter whose originals are not known yet
         Gradients gradients;
         std::unique_ptr<Optimizer> optimizer;
+        std::optional<Candidates> candidates;  // SpIEL-AG's
+        std::vector<double> arrived;   // Σg² of each parameter as it came, within a window: to notice what the host scales
+        Buffer<float> last_deltas;     // δ after the last reselection, [trained]; where drops are by change
+        std::vector<OwnedList> moved[2];  // by Moved, one a parameter; empty unless they are tracked
+        Reselection reselection;          // what it came from
     };
 
     Device &device() const { return context_->device(); }
     Training &training() const;
     void require_unselected(const char *call) const;
+    void require_observing(const char *call) const;
     void require_bound() const;
     std::unique_ptr<Training> make_training(Masks masks) const;
     std::vector<Claim> claim_weights() const;
-    speft_segment segment_of(const Training &training, std::size_t parameter) const;
-    std::vector<speft_segment> segments_of(const Training &training) const;
-    std::vector<std::byte> copy_originals(const Training &training) const;
-    std::uint64_t hash_originals(const Training &training, const std::vector<std::byte> &originals,
-                                 std::size_t parameter) const;
-    PackedArrays make_originals(const Masks &masks) const;
-    void capture_originals(Training &training) const;
+    ChangedWeights make_weights(Masks masks) const;
+    speft_segment segment_of(const ChangedWeights &weights, std::size_t parameter) const;
+    std::vector<speft_segment> segments_of(const ChangedWeights &weights) const;
+    // The active ones of each parameter, then the settled ones of each.
+    std::vector<speft_segment> all_segments(const Training &training) const;
+    void capture_originals(const ChangedWeights &weights) const;
     void learn_originals(Training &training) const;
-    void put_deltas(Training &training, std::size_t parameter, const std::vector<float> &deltas) const;
-    std::vector<float> take_deltas(const Training &training, std::size_t parameter) const;
+    // All of them or, when one is not what was merged there, none: INVALID_STATE. One segment a parameter, or several
+    // rounds of that.
+    void restore_originals(const std::vector<speft_segment> &segments) const;
+    Buffer<float> widen_deltas(const ChangedWeights &weights, std::size_t parameter) const;
+    void put_deltas(const ChangedWeights &weights, std::size_t parameter, std::span<const float> deltas) const;
+    std::vector<float> take_deltas(const ChangedWeights &weights, std::size_t parameter) const;
+    ParameterTraining record_training(const Training &training, std::size_t parameter) const;
     // Brings back what `checkpoint` recorded beyond an adapter; before the first step.
-    void restore(Training &training, const TrainingRecord &record);
+    void restore(Training &training, const AdapterRecord &record);
+
+    Observation make_observation() const;
+
+    // Masks that move: reselection.cpp.
+    bool in_window() const;
+    // Candidates get what the host has done to the gradient of the selected scalars: unscaling, clipping. Returns Σg² of
+    // the parameter as it came and as it is now.
+    std::pair<double, double> follow_host(Training &training, std::size_t parameter) const;
+    void follow_host(Training &training) const;
+    std::unique_ptr<Training> move_by_spiel(const Training &before) const;
+    std::unique_ptr<Training> move_by_salience(const Training &before, const speft_progress *progress) const;
+    // A training on other masks, with the original bits and deltas of what has been changed before; the optimizer is moved
+    // too. Writes to no weight.
+    std::unique_ptr<Training> make_moved_training(const Training &before, Masks masks) const;
+    void note_moved(Training &after, Moved which, std::size_t parameter, const OwnedList &list) const;
+    ChangedWeights part_of(const ChangedWeights &weights, const std::vector<OwnedList> &lists) const;
+    void carry(const ChangedWeights &from, const ChangedWeights &to) const;
     std::uint32_t rounding_key(std::size_t parameter) const;
+    void rewind();
     void start_dense(Training &training) const;
 
     std::shared_ptr<Context> context_;
@@ -128,12 +176,16 @@ private:
     std::vector<bool> bound_;
     std::vector<Claim> claims_;    // one a parameter while merged
 
-    std::optional<Observation> observation_;  // until the selection
+    std::optional<Observation> observation_;  // until the selection; with dynamic masks always
     std::vector<std::optional<std::vector<std::uint32_t>>> given_masks_;
     std::vector<Buffer<float>> given_scores_;
+    std::vector<Buffer<std::byte>> references_;
 
     std::unique_ptr<Training> training_;
     bool merged_ = false;
+    Clock clock_;
+    bool moves_ = false;  // not of an adapter that was loaded from a file without a training
+    std::int64_t reselected_ = 0;  // the step of the last reselection
     std::int64_t steps_ = 0;
     std::int64_t observations_ = 0;
 };

@@ -1,5 +1,6 @@
 #include "core/adapter/gradient.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/base/status.h"
@@ -15,6 +16,15 @@ void check_tensor(const TensorView &tensor, const Shape &shape, const std::strin
         refuse(what + " must be on " + describe(device.location()) + "; got " + describe(tensor.device));
 }
 
+void check_examples(std::span<const std::int64_t> offsets, std::int64_t tokens, const std::string &what) {
+    if (offsets.empty()) return;
+    const bool rising = std::is_sorted(offsets.begin(), offsets.end());
+    if (offsets.size() < 2 || offsets.front() != 0 || offsets.back() != tokens || !rising)
+        refuse(what + "example_offsets must rise from 0 to the number of tokens, " + std::to_string(tokens) +
+               ", with an entry more than there are examples; got " + std::to_string(offsets.size()) + " from " +
+               std::to_string(offsets.front()) + " to " + std::to_string(offsets.back()));
+}
+
 void check_activations(const Gradient &gradient, const Parameter &parameter, const Device &device,
                        const std::string &what) {
     if (gradient.layout != SPEFT_LAYOUT_OUT_IN && gradient.layout != SPEFT_LAYOUT_IN_OUT)
@@ -26,7 +36,8 @@ void check_activations(const Gradient &gradient, const Parameter &parameter, con
     const std::int64_t in = parameter.shape[out_in ? 1 : 0], out = parameter.shape[out_in ? 0 : 1];
     const std::int64_t tokens = gradient.x.shape.empty() ? 0 : gradient.x.shape[0];
     check_tensor(gradient.x, {tokens, in}, what + "x", device);
-    check_tensor(gradient.dy, {tokens, out}, what + "dy", device);
+    if (gradient.has_dy) check_tensor(gradient.dy, {tokens, out}, what + "dy", device);
+    check_examples(gradient.examples, tokens, what);
 }
 
 }  // namespace
@@ -53,23 +64,39 @@ void check_gradient(const Gradient &gradient, const Parameter &parameter, const 
     }
 }
 
+void require_gradient(const Gradient &gradient, const Parameter &parameter) {
+    if (gradient.kind == SPEFT_GRADIENT_ACTIVATIONS && !gradient.has_dy)
+        refuse("gradient of '" + parameter.name + "': dy must not be NULL");
+}
+
+speft_product_factors factors_of(const Gradient &gradient) {
+    speft_product_factors factors{};
+    factors.x = gradient.x.data;
+    factors.dy = gradient.dy.data;
+    factors.tokens = static_cast<std::uint64_t>(gradient.x.shape[0]);
+    factors.x_type = static_cast<std::int32_t>(scalar_type_of(gradient.x, "x"));
+    factors.dy_type = static_cast<std::int32_t>(scalar_type_of(gradient.dy, "dy"));
+    factors.scale = static_cast<float>(gradient.scale);
+    return factors;
+}
+
 void add_gradient(Device &device, const GradientTarget &target, const Gradient &gradient, double factor) {
     if (target.count == 0) return;
     const float scale = static_cast<float>(factor * gradient.scale);
     if (gradient.kind == SPEFT_GRADIENT_ACTIVATIONS) {
-        const bool out_in = gradient.layout == SPEFT_LAYOUT_OUT_IN;
+        const speft_product_factors factors = factors_of(gradient);
         speft_add_product product{};
         product.sums = target.sums;
-        product.x = gradient.x.data;
-        product.dy = gradient.dy.data;
+        product.x = factors.x;
+        product.dy = factors.dy;
         product.indices = target.indices;
         product.count = target.count;
-        product.tokens = static_cast<std::uint64_t>(gradient.x.shape[0]);
+        product.tokens = factors.tokens;
         product.in = static_cast<std::uint64_t>(gradient.x.shape[1]);
         product.out = static_cast<std::uint64_t>(gradient.dy.shape[1]);
-        product.x_type = static_cast<std::int32_t>(scalar_type_of(gradient.x, "x"));
-        product.dy_type = static_cast<std::int32_t>(scalar_type_of(gradient.dy, "dy"));
-        product.layout = out_in ? SPEFT_LAYOUT_OUT_IN : SPEFT_LAYOUT_IN_OUT;
+        product.x_type = factors.x_type;
+        product.dy_type = factors.dy_type;
+        product.layout = gradient.layout;
         product.scale = scale;
         device.run(product);
         return;

@@ -50,6 +50,20 @@ Gradients::Arrays Gradients::present_arrays(const Masks &masks) const {
     return arrays;
 }
 
+double Gradients::squares(Device &device, const Masks &masks, std::size_t parameter) const {
+    if (!states_[parameter].present) return 0;
+    float *values = values_.data() + masks.slots[parameter].offset;
+    const auto count = static_cast<std::uint64_t>(masks.slots[parameter].count);
+    double sum = 0;
+    if (count > 0) device.run(speft_sum_squares{&values, &count, 1, &sum});
+    return sum;
+}
+
+void Gradients::remember(const Gradients &before) {
+    for (std::size_t parameter = 0; parameter < states_.size(); ++parameter)
+        states_[parameter].ever = before.states_[parameter].ever;
+}
+
 double Gradients::norm(Device &device, const Masks &masks) const {
     const Arrays arrays = present_arrays(masks);
     double sum = 0;

@@ -31,6 +31,10 @@ public:
         return values_.data() + masks.slots[parameter].offset;
     }
 
+    // Σg² of one parameter; 0 when nothing is present.
+    double squares(Device &device, const Masks &masks, std::size_t parameter) const;
+    // That a gradient has arrived, as `before` knows it.
+    void remember(const Gradients &before);
     // The 2-norm of all that is present, and its product with `factor`.
     double norm(Device &device, const Masks &masks) const;
     void scale(Device &device, const Masks &masks, float factor);

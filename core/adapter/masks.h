@@ -23,9 +23,12 @@ struct Masks {
     std::uint64_t trained = 0;   // and of the dense ones
 };
 
+// Whether masks have all scalars of the dense parameters, or none.
+enum class DenseParameters { all, none };
+
 // `counts`: how many scalars of each parameter are selected (whatever it says of a dense one), which is how `indices`
 // is divided.
 Masks make_masks(const std::vector<Parameter> &parameters, Buffer<std::uint32_t> indices,
-                 const std::vector<std::uint64_t> &counts);
+                 const std::vector<std::uint64_t> &counts, DenseParameters dense = DenseParameters::all);
 
 }  // namespace speft

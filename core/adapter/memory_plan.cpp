@@ -42,7 +42,7 @@ MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std:
     static const std::uint32_t some_mask = 0;
 
     const std::vector<Target> targets = find_targets(parameters);
-    const bool observes = needs_gradients(options.selection.method);
+    const bool observes = statistic_of(options.selection) != Statistic::none;
     std::uint64_t accumulators = 0, observing = 0, accumulating = 0;
     if (observes || options.selection.method == SPEFT_SELECT_GIVEN_SCORES)
         accumulators = total_size(targets) * sizeof(float);

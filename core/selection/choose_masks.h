@@ -18,6 +18,8 @@ struct SelectionInput {
     const Observation &observation;
     const std::vector<std::optional<std::vector<std::uint32_t>>> &given_masks;
     const std::vector<Buffer<float>> &given_scores;
+    const std::vector<Buffer<std::byte>> &references;  // θ0 of weight-change, in the weights' types
+    std::uint64_t round = 0;                           // how many selections were before this one
 };
 
 // Throws INVALID_STATE when something the method needs was not given, INVALID_ARGUMENT when the budget cannot be met,

@@ -34,6 +34,8 @@ constexpr Method methods[] = {
     {SPEFT_SELECT_SPIEL_MA, "spiel-ma"},
     {SPEFT_SELECT_SPARSEGRAD, "sparsegrad"},
     {SPEFT_SELECT_MEPROP, "meprop"},
+    {SPEFT_SELECT_SMALLEST_MAGNITUDE, "smallest-magnitude"},
+    {SPEFT_SELECT_SCORE_FUNCTION, "score-function"},
 };
 
 }  // namespace

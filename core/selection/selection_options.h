@@ -3,9 +3,16 @@
 
 #include <cstdint>
 
+#include "core/selection/schedule.h"
 #include "speft/selection.h"
 
 namespace speft {
+
+// Scores of the host's own; see speft_score_function.
+struct ScoreFunction {
+    decltype(speft_score_function::compute) compute = nullptr;
+    void *user = nullptr;
+};
 
 struct SelectionOptions {
     std::int32_t method = SPEFT_SELECT_GRADIENT;
@@ -16,13 +23,31 @@ struct SelectionOptions {
     std::uint64_t seed = 0;
     std::int64_t rank = 0;
     std::int64_t model_scalars = 0;
+    std::int64_t approximation_rank = 0;
+    std::int32_t mean = SPEFT_MEAN_SIGNED;
+    Schedule schedule;
+    ScoreFunction score;  // no part of a file
 };
 
 // Throws INVALID_ARGUMENT for values that have no meaning, UNSUPPORTED for those that have none yet. `any_sparse`:
 // whether there is a scalar to select, without which no budget is asked for.
 void check_selection(const SelectionOptions &options, bool any_sparse);
 
-// Whether the method ranks by gradients, so that it needs observations.
-bool needs_gradients(std::int32_t method);
+// What observations add up to.
+enum class Statistic {
+    none,               // gradients are accepted and dropped
+    mean,               // Σ w g
+    mean_of_absolutes,  // Σ w |g|
+    mean_of_squares,    // Σ w g², of one observation or of each example
+    column_squares      // Σ w Σ_t x², for each input feature of a linear layer
+};
+
+Statistic statistic_of(const SelectionOptions &options);
+
+// Whether the method cannot do without an observation.
+bool needs_observations(std::int32_t method);
+
+// Whether the masks are chosen by a draw, at the start at least.
+bool starts_at_random(std::int32_t method);
 
 }  // namespace speft

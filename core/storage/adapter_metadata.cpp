@@ -44,6 +44,12 @@ constexpr Word optimizers[] = {
     {SPEFT_OPTIMIZER_SM3, "sm3"},     {SPEFT_OPTIMIZER_LION, "lion"},
     {SPEFT_OPTIMIZER_ADAFACTOR, "adafactor"}, {SPEFT_OPTIMIZER_ADAM, "adam"},
 };
+constexpr Word means[] = {{SPEFT_MEAN_SIGNED, "signed"}, {SPEFT_MEAN_OF_ABSOLUTES, "absolute"}};
+constexpr Word schedules[] = {
+    {SPEFT_SCHEDULE_DEFAULT, "default"},   {SPEFT_SCHEDULE_LINEAR, "linear"}, {SPEFT_SCHEDULE_COSINE, "cosine"},
+    {SPEFT_SCHEDULE_CONSTANT, "constant"}, {SPEFT_SCHEDULE_NONE, "none"},
+};
+constexpr Word drops[] = {{SPEFT_DROP_MAGNITUDE, "magnitude"}, {SPEFT_DROP_CHANGE, "change"}};
 constexpr Word scalar_types[] = {
     {SPEFT_SCALAR_FLOAT32, "float32"},
     {SPEFT_SCALAR_BFLOAT16, "bfloat16"},
@@ -120,23 +126,62 @@ std::uint64_t parse_count(const JsonObject &parameter, const ParameterRecord &re
     return static_cast<std::uint64_t>(parameter.size("count", static_cast<std::int64_t>(size)));
 }
 
+// Only of masks that move.
+void write_schedule(JsonWriter &json, const Schedule &schedule) {
+    if (schedule == Schedule{}) return;
+    json.key("schedule");
+    json.begin_object();
+    json.member("schedule", find_word(schedules, schedule.kind, "schedule"));
+    json.member("total_steps", schedule.total_steps);
+    json.member("reselect_every", schedule.reselect_every);
+    json.member("window", schedule.window);
+    json.member("rate", schedule.rate);
+    json.member("candidates", schedule.candidates);
+    json.member("drop", find_word(drops, schedule.drop, "drop"));
+    json.member("keep_moments", std::int64_t{schedule.keep_moments});
+    json.member("settled_limit", schedule.settled_limit);
+    json.member("track_moves", std::int64_t{schedule.track_moves});
+    json.end_object();
+}
+
+Schedule parse_schedule(const JsonObject &object) {
+    Schedule schedule;
+    schedule.kind = find_number(schedules, object, "schedule");
+    schedule.total_steps = object.size("total_steps");
+    schedule.reselect_every = object.size("reselect_every");
+    schedule.window = object.size("window");
+    schedule.rate = object.number("rate");
+    schedule.candidates = object.size("candidates");
+    schedule.drop = find_number(drops, object, "drop");
+    schedule.keep_moments = object.size("keep_moments", 1) != 0;
+    schedule.settled_limit = object.size("settled_limit");
+    schedule.track_moves = object.size("track_moves", 1) != 0;
+    return schedule;
+}
+
 }  // namespace
 
 std::string format_metadata(const AdapterRecord &record) {
     JsonWriter json;
     json.begin_object();
-    json.member("method", get_method_name(record.method));
-    json.member("scope", find_word(scopes, record.scope, "scope"));
-    json.member("random", find_word(randoms, record.random, "random"));
-    json.member("density", record.density);
-    json.member("budget", record.budget);
-    json.member("rank", record.rank);
-    json.member("model_scalars", record.model_scalars);
-    json.member("seed", std::to_string(record.seed));
+    json.member("method", get_method_name(record.selection.method));
+    json.member("scope", find_word(scopes, record.selection.scope, "scope"));
+    json.member("random", find_word(randoms, record.selection.random, "random"));
+    json.member("density", record.selection.density);
+    json.member("budget", record.selection.budget);
+    json.member("rank", record.selection.rank);
+    json.member("model_scalars", record.selection.model_scalars);
+    json.member("seed", std::to_string(record.selection.seed));
     json.member("delta_type", find_word(delta_types, record.delta_type, "delta type"));
-    json.member("optimizer", find_word(optimizers, record.optimizer, "optimizer"));
-    json.member("age", find_word(ages, record.age, "age"));
-    if (record.state != SPEFT_STATE_FLOAT32) json.member("state", find_word(states, record.state, "state"));
+    json.member("optimizer", find_word(optimizers, record.optimizer.kind, "optimizer"));
+    json.member("age", find_word(ages, record.optimizer.age, "age"));
+    if (record.optimizer.state != SPEFT_STATE_FLOAT32)
+        json.member("state", find_word(states, record.optimizer.state, "state"));
+    if (record.selection.mean != SPEFT_MEAN_SIGNED)
+        json.member("mean", find_word(means, record.selection.mean, "mean"));
+    if (record.selection.approximation_rank != 0)
+        json.member("approximation_rank", record.selection.approximation_rank);
+    write_schedule(json, record.selection.schedule);
     json.member("steps", record.steps);
     json.member("type", find_word(scalar_types, common_type(record), "type"));
     json.key("parameters");
@@ -153,18 +198,22 @@ AdapterMetadata parse_metadata(const std::string &text) {
     const JsonObject adapter(parsed, "\"speft.adapter\"");
     AdapterMetadata metadata;
     AdapterRecord &record = metadata.record;
-    record.method = find_method_number(adapter);
-    record.scope = find_number(scopes, adapter, "scope");
-    record.random = find_number(randoms, adapter, "random");
-    record.density = adapter.number("density");
-    record.budget = adapter.size("budget");
-    record.rank = adapter.size("rank");
-    record.model_scalars = adapter.size("model_scalars");
-    record.seed = parse_seed(adapter.text("seed"));
+    record.selection.method = find_method_number(adapter);
+    record.selection.scope = find_number(scopes, adapter, "scope");
+    record.selection.random = find_number(randoms, adapter, "random");
+    record.selection.density = adapter.number("density");
+    record.selection.budget = adapter.size("budget");
+    record.selection.rank = adapter.size("rank");
+    record.selection.model_scalars = adapter.size("model_scalars");
+    record.selection.seed = parse_seed(adapter.text("seed"));
     record.delta_type = find_number(delta_types, adapter, "delta_type");
-    record.optimizer = find_number(optimizers, adapter, "optimizer");
-    record.age = find_number(ages, adapter, "age");
-    record.state = adapter.has("state") ? find_number(states, adapter, "state") : SPEFT_STATE_FLOAT32;
+    record.optimizer.kind = find_number(optimizers, adapter, "optimizer");
+    record.optimizer.age = find_number(ages, adapter, "age");
+    if (adapter.has("state")) record.optimizer.state = find_number(states, adapter, "state");
+    if (adapter.has("mean")) record.selection.mean = find_number(means, adapter, "mean");
+    if (adapter.has("approximation_rank"))
+        record.selection.approximation_rank = adapter.size("approximation_rank");
+    if (adapter.has("schedule")) record.selection.schedule = parse_schedule(adapter.object("schedule"));
     record.steps = adapter.size("steps");
     const std::int32_t common_type = find_number(scalar_types, adapter, "type");
     std::vector<JsonObject> parameters;

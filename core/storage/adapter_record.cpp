@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/base/scalar_type.h"
+#include "core/base/status.h"
 #include "core/base/tensor_view.h"
 #include "core/base/utf8.h"
 #include "core/storage/defect.h"
@@ -63,24 +64,67 @@ void check_delta_type(const AdapterRecord &record, const ParameterRecord &parame
         throw Defect(name_in_words(parameter) + " has a delta that bfloat16 does not hold");
 }
 
+void check_rising(const std::vector<std::uint32_t> &values, std::uint64_t limit, const std::string &what) {
+    std::uint64_t next = 0;
+    for (const std::uint32_t value : values) {
+        if (value < next || value >= limit)
+            throw Defect(what + " must rise and stay below " + std::to_string(limit) + ", got " +
+                         std::to_string(value));
+        next = std::uint64_t{value} + 1;
+    }
+}
+
+void check_length(const ParameterRecord &parameter, const char *what, std::uint64_t length, std::uint64_t expected) {
+    if (length != expected)
+        throw Defect(name_in_words(parameter) + " has " + std::to_string(length) + what + ", expected " +
+                     std::to_string(expected));
+}
+
 void check_training(const ParameterRecord &parameter, const ParameterTraining &training, bool originals_known) {
     const std::uint64_t count = parameter.deltas.size();
-    const std::uint64_t bytes = originals_known ? count * size_of(static_cast<ScalarType>(parameter.scalar_type)) : 0;
-    if (training.originals.size() != bytes)
-        throw Defect(name_in_words(parameter) + " has " + std::to_string(training.originals.size()) +
-                     " bytes of originals, expected " + std::to_string(bytes));
-    const std::uint64_t pending = training.received == Received::pending ? count : 0;
-    if (training.gradient.size() != pending)
-        throw Defect(name_in_words(parameter) + " has a gradient of " + std::to_string(training.gradient.size()) +
-                     " values, expected " + std::to_string(pending));
+    const std::uint64_t width = size_of(static_cast<ScalarType>(parameter.scalar_type));
+    check_rising(training.settled, parameter.indices.size(), "what is settled of " + name_in_words(parameter));
+    const std::uint64_t active = count - training.settled.size();
+    check_length(parameter, " bytes of originals", training.originals.size(), originals_known ? count * width : 0);
+    check_length(parameter, " values of a gradient", training.gradient.size(),
+                 training.received == Received::pending ? active : 0);
+    if (!training.last_deltas.empty())
+        check_length(parameter, " last deltas", training.last_deltas.size(), active);
+}
+
+void check_candidates(const ParameterRecord &parameter, const CandidateRecord &candidates) {
+    const std::uint64_t size = parameter.role == SPEFT_ROLE_DENSE ? 0 : check_shape(parameter);
+    check_rising(candidates.indices, size, "candidates of " + name_in_words(parameter));
+    check_length(parameter, " sums of candidates", candidates.sums.size(), candidates.indices.size());
+    check_length(parameter, " squares of candidates", candidates.squares.size(), candidates.indices.size());
+    for (const std::uint32_t index : candidates.indices)
+        if (std::ranges::binary_search(parameter.indices, index))
+            throw Defect("candidate " + std::to_string(index) + " of " + name_in_words(parameter) +
+                         " is selected already");
 }
 
 void check_training(const AdapterRecord &record, const TrainingRecord &training) {
     if (training.parameters.size() != record.parameters.size())
         throw Defect("there is a training state of " + std::to_string(training.parameters.size()) +
                      " parameters, expected " + std::to_string(record.parameters.size()));
-    for (std::size_t i = 0; i < record.parameters.size(); ++i)
+    if (!training.candidates.empty() && training.candidates.size() != record.parameters.size())
+        throw Defect("there are candidates of " + std::to_string(training.candidates.size()) +
+                     " parameters, expected " + std::to_string(record.parameters.size()));
+    for (std::size_t i = 0; i < record.parameters.size(); ++i) {
         check_training(record.parameters[i], training.parameters[i], training.originals_known);
+        if (!training.candidates.empty()) check_candidates(record.parameters[i], training.candidates[i]);
+    }
+}
+
+// What the schedule says must be what an adapter could have been created with.
+void check_moves(const SelectionOptions &selection) {
+    try {
+        check_schedule(selection.method, selection.schedule);
+    } catch (const Failure &failure) {
+        throw Defect(failure.what());
+    }
+    if (selection.approximation_rank < 0)
+        throw Defect("approximation_rank must be >= 0, got " + std::to_string(selection.approximation_rank));
 }
 
 }  // namespace
@@ -92,14 +136,15 @@ std::uint64_t count_trained(const AdapterRecord &record) {
 }
 
 void check_declarations(const AdapterRecord &record) {
-    if (!(record.density >= 0 && record.density <= 1))
-        throw Defect("density must be in [0, 1], got " + std::to_string(record.density));
-    if (record.budget < 0) throw Defect("budget must be >= 0, got " + std::to_string(record.budget));
-    if (record.rank < 0) throw Defect("rank must be >= 0, got " + std::to_string(record.rank));
-    if ((record.density > 0) + (record.budget > 0) + (record.rank > 0) > 1)
+    if (!(record.selection.density >= 0 && record.selection.density <= 1))
+        throw Defect("density must be in [0, 1], got " + std::to_string(record.selection.density));
+    if (record.selection.budget < 0) throw Defect("budget must be >= 0, got " + std::to_string(record.selection.budget));
+    if (record.selection.rank < 0) throw Defect("rank must be >= 0, got " + std::to_string(record.selection.rank));
+    if ((record.selection.density > 0) + (record.selection.budget > 0) + (record.selection.rank > 0) > 1)
         throw Defect("more than one of density, budget and rank is given");
-    if (record.model_scalars < 0)
-        throw Defect("model_scalars must be >= 0, got " + std::to_string(record.model_scalars));
+    if (record.selection.model_scalars < 0)
+        throw Defect("model_scalars must be >= 0, got " + std::to_string(record.selection.model_scalars));
+    check_moves(record.selection);
     if (record.steps < 0) throw Defect("steps must be >= 0, got " + std::to_string(record.steps));
 
     std::uint64_t scalars = 0;

@@ -9,6 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "core/optimizer/optimizer_options.h"
+#include "core/selection/selection_options.h"
+
 namespace speft {
 
 struct ParameterRecord {
@@ -25,12 +28,22 @@ struct ParameterRecord {
 // Whether a parameter has received a gradient since the selection.
 enum class Received { nothing, cleared, pending };
 
+// SpIEL-AG's candidates of one parameter in an open window: strictly increasing, and as many sums as indices.
+struct CandidateRecord {
+    std::vector<std::uint32_t> indices;
+    std::vector<float> sums, squares;
+};
+
 // What one parameter has beside its deltas while it is trained.
 struct ParameterTraining {
     std::vector<std::byte> originals;  // θ0 of the trained scalars, in the weight's type; empty when not known
     Received received = Received::nothing;
     std::vector<float> gradient;  // what is pending; empty otherwise
     std::uint32_t updates = 0;    // of the optimizer
+    // Which of the parameter's indices are settled, no longer trained: positions among them, rising.
+    std::vector<std::uint32_t> settled;
+    // δ after the last reselection, of the trained ones; empty unless the schedule drops by change.
+    std::vector<float> last_deltas;
 };
 
 // One array of the optimizer's state: a value for each trained scalar of all parameters, in their order, those of dense
@@ -48,22 +61,14 @@ struct TrainingRecord {
     bool originals_known = false;
     std::vector<ParameterTraining> parameters;  // as many as the adapter has
     std::vector<StateRecord> state;             // the optimizer's; empty before its first update
+    std::vector<CandidateRecord> candidates;    // one a parameter; empty outside of a window
 };
 
 struct AdapterRecord {
-    std::int32_t method = 0;     // SPEFT_SELECT_…
-    std::int32_t scope = 0;      // SPEFT_SCOPE_…
-    std::int32_t random = 0;     // SPEFT_RANDOM_…
-    double density = 0;          // of it, `budget` and `rank` at most one is not 0
-    std::int64_t budget = 0;
-    std::int64_t rank = 0;
-    std::int64_t model_scalars = 0;
-    std::uint64_t seed = 0;
+    SelectionOptions selection;  // of density, budget and rank at most one is not 0
+    OptimizerOptions optimizer;
     // SPEFT_DELTA_…; where it is BFLOAT16, bfloat16 holds every delta of a sparse parameter exactly.
     std::int32_t delta_type = 0;
-    std::int32_t optimizer = 0;  // SPEFT_OPTIMIZER_…
-    std::int32_t age = 0;        // SPEFT_AGE_…
-    std::int32_t state = 0;      // SPEFT_STATE_…
     std::int64_t steps = 0;
     std::vector<ParameterRecord> parameters;
     std::optional<TrainingRecord> training;  // of a checkpoint

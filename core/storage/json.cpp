@@ -149,6 +149,12 @@ const JsonArray &JsonObject::array(const char *key) const {
     expected(key, "an array");
 }
 
+JsonObject JsonObject::object(const char *key) const {
+    const Json *const found = find(key);
+    if (!found) expected(key, "an object");
+    return JsonObject(*found, quote(key) + " of " + where_);
+}
+
 const Json *JsonObject::find(std::string_view key) const {
     const auto found = std::ranges::lower_bound(members_, key, {}, &JsonMember::key);
     return found != members_.end() && found->key == key ? &found->value : nullptr;

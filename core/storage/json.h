@@ -52,6 +52,7 @@ public:
     std::int64_t size(const char *key, std::int64_t limit = std::numeric_limits<std::int64_t>::max()) const;
     std::vector<std::int64_t> sizes(const char *key) const;
     const JsonArray &array(const char *key) const;
+    JsonObject object(const char *key) const;
 
 private:
     const Json *find(std::string_view key) const;

@@ -149,7 +149,7 @@ static void test_bad_selection_options(void) {
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "one of density, budget and rank", selection.budget, 5);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "budget", selection.budget, -1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, 0);
-    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, SPEFT_SELECT_MEPROP + 1);
+    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, SPEFT_SELECT_SCORE_FUNCTION + 1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "method", selection.method, -1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "scope", selection.scope, 3);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "random", selection.random, 2);
@@ -191,6 +191,7 @@ static void test_bad_optimizer_options(void) {
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "kind", optimizer.kind, SPEFT_OPTIMIZER_ADAM + 1);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "age", optimizer.age, 2);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "age", optimizer.age, -1);
+    CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "state", optimizer.state, 3);
     CHECK_BAD_CREATION(SPEFT_INVALID_ARGUMENT, "optimizer options", optimizer.struct_size, 0);
     speft_destroy_context(context);
 }

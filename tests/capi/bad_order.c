@@ -216,7 +216,7 @@ static void test_bad_steps(void) {
         CHECK_REFUSED(&scene, SPEFT_INVALID_ARGUMENT, flaws[i].text, speft_step(scene.adapter, &options, &error));
     }
     speft_hyperparameters_init(&hyperparameters, sizeof hyperparameters);
-    hyperparameters.decay = 2;
+    hyperparameters.decay = 3;
     CHECK_REFUSED(&scene, SPEFT_INVALID_ARGUMENT, "decay", speft_step(scene.adapter, &options, &error));
     speft_hyperparameters_init(&hyperparameters, sizeof hyperparameters);
     hyperparameters.struct_size = 0;

@@ -85,19 +85,6 @@ static void test_quantized_weights(void) {
     destroy_scene(&scene);
 }
 
-static void test_reselection(void) {
-    struct scene scene;
-    start_trained_scene(&scene);
-    speft_reselection moved;
-    memset(&moved, 0, sizeof moved);
-    moved.struct_size = sizeof moved;
-    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "reselect", speft_reselect(scene.adapter, NULL, &moved, &error));
-    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "reselect", speft_reselect(scene.adapter, NULL, NULL, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_reselect(NULL, NULL, &moved, &error));
-    CHECK_EQUAL(moved.grown, 0);
-    destroy_scene(&scene);
-}
-
 /* ---- values of options ---- */
 
 static speft_status try_scene(speft_context *context, const speft_selection_options *selection,
@@ -110,20 +97,11 @@ static speft_status try_scene(speft_context *context, const speft_selection_opti
 static void test_later_methods(void) {
     speft_context *context = create_context();
     speft_adapter *adapter = NULL;
-    for (int32_t method = SPEFT_SELECT_FORCE; method <= SPEFT_SELECT_MEPROP; ++method) {
+    for (int32_t method = SPEFT_SELECT_SPARSEGRAD; method <= SPEFT_SELECT_MEPROP; ++method) {
         const speft_selection_options selection = choose(method, SPEFT_SCOPE_GLOBAL, 0.5, 0);
         CHECK_FAILS(SPEFT_UNSUPPORTED, "method", try_scene(context, &selection, &adapter));
     }
-    speft_schedule_options schedule;
-    speft_schedule_options_init(&schedule, sizeof schedule);
-    schedule.reselect_every = 20;
-    speft_selection_options selection = choose(SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, 0.5, 0);
-    selection.schedule = &schedule;
-    CHECK_FAILS(SPEFT_UNSUPPORTED, "schedule", try_scene(context, &selection, &adapter));
     CHECK(adapter == NULL);
-    schedule.reselect_every = 0;
-    CHECK_OK(try_scene(context, &selection, &adapter));
-    speft_destroy_adapter(adapter);
     speft_destroy_context(context);
 }
 
@@ -163,7 +141,7 @@ static void test_later_adapter_options(void) {
     speft_destroy_context(context);
 }
 
-static void test_control_buffers_and_example_offsets(void) {
+static void test_control_buffers(void) {
     struct scene scene;
     start_trained_scene(&scene);
     float buffer[4] = {0};
@@ -171,13 +149,6 @@ static void test_control_buffers_and_example_offsets(void) {
     speft_step_options_init(&options, sizeof options);
     options.control = VECTOR(buffer, float32, 4);
     CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "control", speft_step(scene.adapter, &options, &error));
-
-    float x[12] = {0}, dy[8] = {0};
-    speft_gradient gradient = activations_gradient(MATRIX(x, float32, 2, 6), MATRIX(dy, float32, 2, 4),
-                                                   SPEFT_LAYOUT_OUT_IN);
-    gradient.example_offsets = VECTOR(((int64_t[]){0, 1, 2}), int64, 3);
-    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "example_offsets",
-                  speft_accumulate(scene.adapter, QUERY, &gradient, &error));
     destroy_scene(&scene);
 }
 
@@ -187,9 +158,8 @@ int main(void) {
     RUN(test_linear);
     RUN(test_quantization);
     RUN(test_quantized_weights);
-    RUN(test_reselection);
     RUN(test_later_methods);
     RUN(test_later_adapter_options);
-    RUN(test_control_buffers_and_example_offsets);
+    RUN(test_control_buffers);
     return check_result();
 }

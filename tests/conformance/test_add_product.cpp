@@ -2,8 +2,7 @@
 #include <boost/test/data/test_case.hpp>
 #include <optional>
 
-#include "speft/gradient.h"
-#include "tests/conformance/values.h"
+#include "tests/conformance/products.h"
 
 namespace data = boost::unit_test::data;
 using namespace conformance;
@@ -42,12 +41,6 @@ struct Case {
     }
 };
 
-std::vector<double> values_of(const Tensor &tensor) {
-    std::vector<double> values(tensor.size());
-    for (std::uint64_t i = 0; i < values.size(); ++i) values[i] = tensor.get(i);
-    return values;
-}
-
 // A mask of about one of `stride` scalars; `no_mask` for all of them, without indices.
 constexpr std::uint32_t no_mask = 0;
 
@@ -79,29 +72,12 @@ std::optional<std::vector<float>> run(const Subject &subject, const Settings &se
     return sums.read();
 }
 
-// The sum in float64, and the sum of magnitudes that scales its error in float32.
-struct Truth {
-    double value, magnitude;
-};
-
-Truth compute_truth(const Case &test, std::uint64_t j) {
+ProductSum compute_truth(const Case &test, std::uint64_t j) {
     const auto [column, row] = test.locate(j);
     const double *const dy = test.dy_values.data() + row, *const x = test.x_values.data() + column;
-    double sum = 0, magnitude = 0;
-    for (std::uint64_t t = 0; t < test.shape.tokens; ++t) {
-        const double product = dy[t * test.shape.out] * x[t * test.shape.in];
-        sum += product;
-        magnitude += std::fabs(product);
-    }
-    return {test.sums[j] + test.scale * sum, std::fabs(test.sums[j]) + std::fabs(test.scale) * magnitude};
-}
-
-// Small integers times a power of two: every sum of products is exact in float32, in any order.
-Tensor make_exact(std::int32_t type, std::uint64_t count, int exponent, std::uint32_t seed) {
-    std::mt19937 random(seed);
-    std::vector<float> values(count);
-    for (float &value : values) value = std::ldexp(static_cast<float>(static_cast<int>(random() % 7) - 3), exponent);
-    return Tensor(type, values);
+    ProductSum sum;
+    for (std::uint64_t t = 0; t < test.shape.tokens; ++t) sum.add(dy[t * test.shape.out] * x[t * test.shape.in]);
+    return {test.sums[j] + test.scale * sum.value, std::fabs(test.sums[j]) + std::fabs(test.scale) * sum.magnitude};
 }
 
 // `step` leaves out most of many.
@@ -112,11 +88,9 @@ void check_exact(const std::vector<float> &sums, const Case &test, std::uint64_t
     }
 }
 
-const auto layouts = data::make({SPEFT_LAYOUT_OUT_IN, SPEFT_LAYOUT_IN_OUT});
+const auto layouts = data::make(weight_layouts);
 const auto strides = data::make({no_mask, 1u, 7u, 300u});
 const auto masked_or_not = data::make({no_mask, 7u});
-// What products of two vectors are made for; other types are turned into these.
-const auto product_types = data::make({SPEFT_SCALAR_FLOAT32, SPEFT_SCALAR_BFLOAT16});
 
 }  // namespace
 
@@ -124,7 +98,7 @@ BOOST_AUTO_TEST_SUITE(add_product)
 
 BOOST_DATA_TEST_CASE(is_exact_where_float32_is,
                      data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(shapes) * layouts * strides *
-                         product_types,
+                         data::make(product_types),
                      subject, shape, layout, stride, type) {
     const Tensor x = make_exact(type, shape.tokens * shape.in, 0, 1);
     const Tensor dy = make_exact(type, shape.tokens * shape.out, -2, 2);
@@ -135,7 +109,7 @@ BOOST_DATA_TEST_CASE(is_exact_where_float32_is,
 // So many that tokens are summed in fewer groups than there are slices.
 BOOST_DATA_TEST_CASE(is_exact_at_many_scalars,
                      data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make({one_thread, other_settings[1]}) *
-                         product_types,
+                         data::make(product_types),
                      subject, settings, type) {
     const Shape shape = {1100, 600, 610};
     const Tensor x = make_exact(type, shape.tokens * shape.in, 0, 1);
@@ -166,7 +140,7 @@ BOOST_DATA_TEST_CASE(takes_every_type,
 
 BOOST_DATA_TEST_CASE(is_near_float64,
                      data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(shapes) * masked_or_not *
-                         product_types,
+                         data::make(product_types),
                      subject, shape, masked, type) {
     const Tensor x(type, make_values(shape.tokens * shape.in, Values::ordinary, 1));
     const Tensor dy(type, make_values(shape.tokens * shape.out, Values::ordinary, 2));
@@ -177,7 +151,7 @@ BOOST_DATA_TEST_CASE(is_near_float64,
     // it is added, at most once a token. Each rounding is half of 2^-23 of the magnitude so far.
     const double tolerance = (2.0 * static_cast<double>(shape.tokens) + 3.0) * 0x1p-24;
     for (std::uint64_t j = 0; j < sums->size(); ++j) {
-        const Truth truth = compute_truth(test, j);
+        const ProductSum truth = compute_truth(test, j);
         if (!(std::fabs((*sums)[j] - truth.value) <= tolerance * truth.magnitude))
             BOOST_FAIL("sum " << j << " is " << (*sums)[j] << ", expected " << truth.value);
     }
@@ -197,7 +171,7 @@ BOOST_DATA_TEST_CASE(keeps_denormals,
 // What is padded inside an implementation must not meet an infinity outside.
 BOOST_DATA_TEST_CASE(confines_infinities,
                      data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(shapes) * masked_or_not *
-                         product_types,
+                         data::make(product_types),
                      subject, shape, masked, type) {
     const std::uint64_t token = shape.tokens - 1, column = shape.in - 1;
     Tensor x = make_exact(type, shape.tokens * shape.in, 0, 1);
@@ -209,7 +183,8 @@ BOOST_DATA_TEST_CASE(confines_infinities,
 
 // Two bfloat16 that are taken at once make a NaN where an infinity stands above anything but zero.
 BOOST_DATA_TEST_CASE(keeps_infinities,
-                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * layouts * masked_or_not * product_types,
+                     data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * layouts * masked_or_not *
+                         data::make(product_types),
                      subject, layout, masked, type) {
     const Shape shape = {4, 20, 20};
     const Tensor ones(type, std::vector<float>(shape.tokens * shape.in, 1.0f));
@@ -225,7 +200,7 @@ BOOST_DATA_TEST_CASE(keeps_infinities,
 
 BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
                      data::make(subjects(SPEFT_OPERATION_ADD_PRODUCT)) * data::make(other_settings) * masked_or_not *
-                         product_types,
+                         data::make(product_types),
                      subject, settings, masked, dy_type) {
     const Shape shape = {600, 230, 190};
     const Tensor x(SPEFT_SCALAR_BFLOAT16, make_values(shape.tokens * shape.in, Values::ordinary, 1));

@@ -15,6 +15,8 @@ struct Case {
     std::vector<std::uint32_t> indices;
     bool masked;
     float scale;
+    std::int32_t map = SPEFT_MAP_IDENTITY;
+    float weight = 1;
 };
 
 Case make_case(std::uint64_t length, std::int32_t type, Values values, bool masked) {
@@ -24,11 +26,19 @@ Case make_case(std::uint64_t length, std::int32_t type, Values values, bool mask
     return {std::move(sums), std::move(source), std::move(indices), masked, 0.3f};
 }
 
+float apply_map(std::int32_t map, float value) {
+    switch (map) {
+    case SPEFT_MAP_SQUARE: return rounded(value * value);
+    case SPEFT_MAP_ABSOLUTE: return std::fabs(value);
+    default: return value;
+    }
+}
+
 std::vector<float> compute_truth(const Case &test) {
     std::vector<float> sums = test.sums;
     for (std::uint64_t j = 0; j < sums.size(); ++j) {
-        const float added = rounded(test.scale * test.source.get(test.masked ? test.indices[j] : j));
-        sums[j] = rounded(sums[j] + added);
+        const float scaled = rounded(test.scale * test.source.get(test.masked ? test.indices[j] : j));
+        sums[j] = rounded(sums[j] + rounded(test.weight * apply_map(test.map, scaled)));
     }
     return sums;
 }
@@ -43,13 +53,15 @@ std::optional<std::vector<float>> run(const Subject &subject, const Settings &se
                                         .indices = test.masked ? indices.data() : nullptr,
                                         .count = test.sums.size(),
                                         .source_type = test.source.type(),
-                                        .map = SPEFT_MAP_IDENTITY,
+                                        .map = test.map,
                                         .scale = test.scale,
-                                        .weight = 1};
+                                        .weight = test.weight};
     if (!device.run(subject, &arguments)) return {};
     check_same(source.read(), test.source);
     return sums.read();
 }
+
+const std::vector<std::int32_t> maps = {SPEFT_MAP_IDENTITY, SPEFT_MAP_SQUARE, SPEFT_MAP_ABSOLUTE};
 
 }  // namespace
 
@@ -63,11 +75,24 @@ BOOST_DATA_TEST_CASE(matches,
     if (const auto sums = run(subject, one_thread, test)) check_same(*sums, compute_truth(test));
 }
 
+BOOST_DATA_TEST_CASE(maps_and_weighs_what_it_adds,
+                     data::make(subjects(SPEFT_OPERATION_ADD_VALUES)) * data::make({1, 9, 4097}) *
+                         data::make(scalar_types) * data::make({Values::ordinary, Values::special}) *
+                         data::make({false, true}) * data::make(maps) * data::make({0.7f, 1e30f}),
+                     subject, length, type, values, masked, map, weight) {
+    Case test = make_case(static_cast<std::uint64_t>(length), type, values, masked);
+    test.map = map;
+    test.weight = weight;
+    if (const auto sums = run(subject, one_thread, test)) check_same(*sums, compute_truth(test));
+}
+
 BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
                      data::make(subjects(SPEFT_OPERATION_ADD_VALUES)) * data::make(other_settings) *
-                         data::make(scalar_types) * data::make({false, true}),
-                     subject, settings, type, masked) {
-    const Case test = make_case(70001, type, Values::special, masked);
+                         data::make(scalar_types) * data::make({false, true}) * data::make(maps),
+                     subject, settings, type, masked, map) {
+    Case test = make_case(70001, type, Values::special, masked);
+    test.map = map;
+    test.weight = 0.7f;
     if (const auto sums = run(subject, settings, test)) check_same(*sums, compute_truth(test));
 }
 

@@ -22,17 +22,11 @@ const std::vector<Shape> shapes = {{1, 1}, {3, 1}, {1, 1000}, {7, 33}, {100, 64}
 
 struct Case {
     Shape shape;
-    std::int32_t formula;
-    Tensor weights;
-    std::vector<float> sums;
-    float total_weight = 3.0f;
-
-    float score(std::uint64_t i) const { return score_of(formula, weights.get(i), sums[i], total_weight); }
+    ScoredTensor tensor;
 };
 
-Case make_case(Shape shape, std::int32_t formula, std::int32_t type, Values values) {
-    const std::uint64_t count = shape.rows * shape.columns;
-    return {shape, formula, Tensor(type, make_values(count, values, 1)), make_values(count, values, 2)};
+Case make_case(Shape shape, ScoreKind kind, Values values) {
+    return {shape, make_scored_tensor(kind, shape.rows * shape.columns, values, 1, shape.columns)};
 }
 
 struct Answer {
@@ -43,19 +37,21 @@ struct Answer {
 
 // The flat indices of a row's scores that are not NaN, the first to be selected first. A stable sort keeps the order
 // of ties.
-std::vector<std::uint32_t> rank_row(const Case &test, std::uint64_t row) {
+std::vector<std::uint32_t> rank_row(const Case &test, const std::vector<float> &scores, std::uint64_t row) {
     std::vector<std::uint32_t> ranking;
     for (std::uint64_t i = row * test.shape.columns; i < (row + 1) * test.shape.columns; ++i)
-        if (!std::isnan(test.score(i))) ranking.push_back(static_cast<std::uint32_t>(i));
+        if (!std::isnan(scores[i])) ranking.push_back(static_cast<std::uint32_t>(i));
     std::stable_sort(ranking.begin(), ranking.end(),
-                     [&](std::uint32_t a, std::uint32_t b) { return test.score(a) > test.score(b); });
+                     [&](std::uint32_t a, std::uint32_t b) { return scores[a] > scores[b]; });
     return ranking;
 }
 
 Answer compute_truth(const Case &test, std::uint64_t k) {
+    std::vector<float> scores(test.tensor.size());
+    for (std::uint64_t i = 0; i < scores.size(); ++i) scores[i] = test.tensor.score(i);
     Answer answer{{}, test.shape.rows, 0};
     for (std::uint64_t row = 0; row < test.shape.rows; ++row) {
-        std::vector<std::uint32_t> ranking = rank_row(test, row);
+        std::vector<std::uint32_t> ranking = rank_row(test, scores, row);
         if (ranking.size() < k) return {{}, row, ranking.size()};
         ranking.resize(k);
         std::sort(ranking.begin(), ranking.end());
@@ -68,14 +64,9 @@ Answer compute_truth(const Case &test, std::uint64_t k) {
 class Placed {
 public:
     Placed(Device &device, const Case &test, std::uint64_t k)
-        : weights_(device, test.weights), sums_(device, test.sums),
+        : tensor_(device, test.tensor),
           indices_(device, std::vector<std::uint32_t>(test.shape.rows * k, 0xdeadbeefu)) {
-        arguments = {.score = {.weights = needs_weights(test.formula) ? weights_.data() : nullptr,
-                               .sums = needs_sums(test.formula) ? sums_.data() : nullptr,
-                               .count = test.sums.size(),
-                               .weights_type = test.weights.type(),
-                               .formula = test.formula,
-                               .total_weight = test.total_weight},
+        arguments = {.score = tensor_.score,
                      .rows = test.shape.rows,
                      .k = k,
                      .indices = indices_.data(),
@@ -91,8 +82,7 @@ public:
     speft_select_rows arguments;
 
 private:
-    DeviceTensor weights_;
-    DeviceArray<float> sums_;
+    PlacedTensor tensor_;
     DeviceArray<std::uint32_t> indices_;
     std::uint64_t short_row_ = 0xdeadbeefu;
     std::uint64_t eligible_ = 0xdeadbeefu;
@@ -115,24 +105,40 @@ void check(const Subject &subject, const Settings &settings, const Case &test, s
 BOOST_AUTO_TEST_SUITE(select_rows)
 
 BOOST_DATA_TEST_CASE(matches_a_stable_sort_of_each_row,
-                     data::make(subjects(SPEFT_OPERATION_SELECT_ROWS)) * data::make(shapes) * data::make(formulas) *
-                         data::make(scalar_types) * data::make(kinds_of_values),
-                     subject, shape, formula, type, values) {
-    const Case test = make_case(shape, formula, type, values);
+                     data::make(subjects(SPEFT_OPERATION_SELECT_ROWS)) * data::make(shapes) *
+                         data::make(some_score_kinds) * data::make(kinds_of_values),
+                     subject, shape, kind, values) {
+    const Case test = make_case(shape, kind, values);
     for (const std::uint64_t k : {std::uint64_t{0}, std::uint64_t{1}, shape.columns / 3, shape.columns}) {
         BOOST_TEST_CONTEXT("k = " << k) { check(subject, one_thread, test, std::min(k, shape.columns)); }
     }
+}
+
+// Special values among the excluded, more than rows can spare, and all of one row.
+BOOST_DATA_TEST_CASE(never_selects_what_is_excluded,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_ROWS)) * data::make(all_score_kinds) *
+                         data::make({2, 9}),
+                     subject, kind, stride) {
+    Case test = make_case({40, 150}, kind, Values::special);
+    test.tensor.excluded = make_mask(test.tensor.size(), static_cast<std::uint32_t>(stride), 1);
+    for (const std::uint64_t k : {0, 1, 20, 50, 150}) {
+        BOOST_TEST_CONTEXT("k = " << k) { check(subject, one_thread, test, k); }
+    }
+    test.tensor.excluded.clear();
+    for (std::uint64_t column = 0; column < test.shape.columns; ++column)
+        test.tensor.excluded.push_back(static_cast<std::uint32_t>(7 * test.shape.columns + column));
+    check(subject, one_thread, test, 1);
 }
 
 BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
                      data::make(subjects(SPEFT_OPERATION_SELECT_ROWS)) * data::make(other_settings) *
                          data::make({Values::ordinary, Values::few}),
                      subject, settings, values) {
-    check(subject, settings, make_case({5000, 37}, SPEFT_SCORE_ABS_PRODUCT, SPEFT_SCALAR_BFLOAT16, values), 5);
+    check(subject, settings, make_case({5000, 37}, {SPEFT_SCORE_ABS_PRODUCT, SPEFT_SCALAR_BFLOAT16}, values), 5);
 }
 
 BOOST_DATA_TEST_CASE(takes_no_rows, data::make(subjects(SPEFT_OPERATION_SELECT_ROWS)), subject) {
-    check(subject, one_thread, make_case({0, 5}, SPEFT_SCORE_GIVEN, SPEFT_SCALAR_FLOAT32, Values::ordinary), 3);
+    check(subject, one_thread, make_case({0, 5}, {SPEFT_SCORE_GIVEN, SPEFT_SCALAR_FLOAT32}, Values::ordinary), 3);
 }
 
 // The first of two rows with too few numbers, wherever they are.
@@ -141,12 +147,12 @@ BOOST_DATA_TEST_CASE(tells_the_first_short_row,
                          data::make({1, 3}),
                      subject, first, threads) {
     constexpr std::uint64_t columns = 6;
-    Case test = make_case({9000, columns}, SPEFT_SCORE_GIVEN, SPEFT_SCALAR_FLOAT32, Values::ordinary);
+    Case test = make_case({9000, columns}, {SPEFT_SCORE_GIVEN, SPEFT_SCALAR_FLOAT32}, Values::ordinary);
     const auto row = static_cast<std::uint64_t>(first);
     for (std::uint64_t column = 1; column < columns; column += 2)
-        test.sums[row * columns + column] = std::numeric_limits<float>::quiet_NaN();
+        test.tensor.sums[row * columns + column] = std::numeric_limits<float>::quiet_NaN();
     for (std::uint64_t column = 0; column < columns; ++column)
-        test.sums[8999 * columns + column] = std::numeric_limits<float>::quiet_NaN();
+        test.tensor.sums[8999 * columns + column] = std::numeric_limits<float>::quiet_NaN();
     const Answer expected = compute_truth(test, 4);
     BOOST_TEST_REQUIRE(expected.short_row == row);
     BOOST_TEST_REQUIRE(expected.eligible == 3u);
@@ -168,7 +174,7 @@ BOOST_DATA_TEST_CASE(can_be_cancelled, data::make(subjects(SPEFT_OPERATION_SELEC
                                          seen.total = total;
                                          return seen.answer;
                                      }};
-    const Case test = make_case({20000, 5}, SPEFT_SCORE_ABS_GRADIENT, SPEFT_SCALAR_FLOAT32, Values::ordinary);
+    const Case test = make_case({20000, 5}, {SPEFT_SCORE_ABS_GRADIENT, SPEFT_SCALAR_FLOAT32}, Values::ordinary);
     Device device(*subject.table, other_settings[0]);
     Placed placed(device, test, 2);
     placed.arguments.progress = &progress;

@@ -17,31 +17,23 @@ struct Group {
     friend std::ostream &operator<<(std::ostream &out, const Group &group) { return out << group.name; }
 };
 
-const std::vector<Group> groups = {{"no tensor", {}},
-                                   {"empty tensors", {0, 0}},
-                                   {"one scalar", {1}},
-                                   {"small ones", {7, 0, 1, 300, 16}},
-                                   {"batches and pieces", {1023, 1025, 65537, 70001, 3}}};
+const std::vector<Group> small_groups = {{"no tensor", {}},
+                                         {"empty tensors", {0, 0}},
+                                         {"one scalar", {1}},
+                                         {"small ones", {7, 0, 1, 300, 16}}};
+const Group batches_and_pieces{"batches and pieces", {1023, 1025, 65537, 70001, 3}};
 
-struct Case {
-    std::int32_t formula;
-    float total_weight = 3.0f;
-    std::vector<Tensor> weights{};
-    std::vector<std::vector<float>> sums{};
-};
+constexpr ScoreKind abs_product{SPEFT_SCORE_ABS_PRODUCT, SPEFT_SCALAR_BFLOAT16};
+constexpr ScoreKind given{SPEFT_SCORE_GIVEN, SPEFT_SCALAR_FLOAT32};
 
-Case make_case(const Group &group, std::int32_t formula, std::int32_t type, Values values) {
-    Case test{.formula = formula};
-    for (const std::uint64_t size : group.sizes) {
-        const auto seed = static_cast<std::uint32_t>(test.sums.size());
-        test.weights.emplace_back(type, make_values(size, values, 2 * seed));
-        test.sums.push_back(make_values(size, values, 2 * seed + 1));
-    }
+using Case = std::vector<ScoredTensor>;
+
+Case make_case(const Group &group, ScoreKind kind, Values values, float total_weight = 3.0f) {
+    Case test;
+    for (const std::uint64_t size : group.sizes)
+        test.push_back(make_scored_tensor(kind, size, values, static_cast<std::uint32_t>(test.size()),
+                                          choose_columns(size), total_weight));
     return test;
-}
-
-float compute_score(const Case &test, std::uint64_t tensor, std::uint64_t i) {
-    return score_of(test.formula, test.weights[tensor].get(i), test.sums[tensor][i], test.total_weight);
 }
 
 struct Ranked {
@@ -53,9 +45,9 @@ struct Ranked {
 // All that can be selected, the first to be selected first. A stable sort keeps tensor and index order among ties.
 std::vector<Ranked> rank(const Case &test) {
     std::vector<Ranked> ranking;
-    for (std::uint64_t tensor = 0; tensor < test.sums.size(); ++tensor)
-        for (std::uint64_t i = 0; i < test.sums[tensor].size(); ++i) {
-            const float score = compute_score(test, tensor, i);
+    for (std::uint64_t tensor = 0; tensor < test.size(); ++tensor)
+        for (std::uint64_t i = 0; i < test[tensor].size(); ++i) {
+            const float score = test[tensor].score(i);
             if (!std::isnan(score)) ranking.push_back({score, tensor, static_cast<std::uint32_t>(i)});
         }
     std::stable_sort(ranking.begin(), ranking.end(),
@@ -75,7 +67,7 @@ constexpr std::uint64_t untouched_count = 0xdeadbeefu;
 
 Answer make_answer(const Case &test, std::uint64_t k) {
     return {std::vector<std::uint32_t>(k, untouched_index),
-            std::vector<std::uint64_t>(test.sums.size(), untouched_count), untouched_count};
+            std::vector<std::uint64_t>(test.size(), untouched_count), untouched_count};
 }
 
 Answer compute_truth(const Case &test, const std::vector<Ranked> &ranking, std::uint64_t k) {
@@ -100,18 +92,9 @@ class Placed {
 public:
     Placed(Device &device, const Case &test, std::uint64_t k)
         : answer_(make_answer(test, k)), indices_(device, answer_.indices) {
-        const bool needs_weights =
-            test.formula == SPEFT_SCORE_ABS_WEIGHT || test.formula == SPEFT_SCORE_ABS_PRODUCT;
-        const bool needs_sums = test.formula != SPEFT_SCORE_ABS_WEIGHT;
-        for (std::uint64_t tensor = 0; tensor < test.sums.size(); ++tensor) {
-            weights_.push_back(std::make_unique<DeviceTensor>(device, test.weights[tensor]));
-            sums_.push_back(std::make_unique<DeviceArray<float>>(device, test.sums[tensor]));
-            scores_.push_back({.weights = needs_weights ? weights_.back()->data() : nullptr,
-                               .sums = needs_sums ? sums_.back()->data() : nullptr,
-                               .count = test.sums[tensor].size(),
-                               .weights_type = test.weights[tensor].type(),
-                               .formula = test.formula,
-                               .total_weight = test.total_weight});
+        for (const ScoredTensor &tensor : test) {
+            tensors_.push_back(std::make_unique<PlacedTensor>(device, tensor));
+            scores_.push_back(tensors_.back()->score);
         }
         arguments = {.scores = scores_.data(),
                      .tensors = scores_.size(),
@@ -133,8 +116,7 @@ public:
 private:
     Answer answer_;
     DeviceArray<std::uint32_t> indices_;
-    std::vector<std::unique_ptr<DeviceTensor>> weights_;
-    std::vector<std::unique_ptr<DeviceArray<float>>> sums_;
+    std::vector<std::unique_ptr<PlacedTensor>> tensors_;
     std::vector<speft_score> scores_;
 };
 
@@ -151,64 +133,137 @@ void check(const Answer &actual, const Answer &expected) {
     BOOST_TEST_REQUIRE((actual.indices == expected.indices));
 }
 
-}  // namespace
-
-BOOST_AUTO_TEST_SUITE(select_top)
-
-BOOST_DATA_TEST_CASE(matches_a_stable_sort,
-                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(groups) * data::make(formulas) *
-                         data::make(scalar_types) * data::make(kinds_of_values),
-                     subject, group, formula, type, values) {
-    const Case test = make_case(group, formula, type, values);
-    const std::vector<Ranked> ranking = rank(test);
-    const std::uint64_t all = ranking.size();
-    for (const std::uint64_t k : {std::uint64_t{0}, std::uint64_t{1}, all / 200, all / 2, all, all + 1}) {
+void check_each(const Subject &subject, const Case &test, const std::vector<Ranked> &ranking,
+                std::initializer_list<std::uint64_t> counts) {
+    for (const std::uint64_t k : counts) {
         BOOST_TEST_CONTEXT("k = " << k) {
             const auto answer = run(subject, one_thread, test, k);
             if (answer) check(*answer, compute_truth(test, ranking, k));
         }
     }
+}
+
+// None of the scalars, one, shares of them, all, and more than there are.
+void check_shares(const Subject &subject, const Case &test) {
+    const std::vector<Ranked> ranking = rank(test);
+    const std::uint64_t all = ranking.size();
+    check_each(subject, test, ranking, {0, 1, all / 200, all / 2, all, all + 1});
+}
+
+// Shares that an implementation may find by sampling.
+void check_small_shares(const Subject &subject, const Case &test) {
+    const std::vector<Ranked> ranking = rank(test);
+    const std::uint64_t all = ranking.size();
+    check_each(subject, test, ranking, {1, all / 1000, all / 100, all / 20, all / 8});
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(select_top)
+
+BOOST_DATA_TEST_CASE(matches_a_stable_sort,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(small_groups) *
+                         data::make(all_score_kinds) * data::make(kinds_of_values),
+                     subject, group, kind, values) {
+    check_shares(subject, make_case(group, kind, values));
+}
+
+BOOST_DATA_TEST_CASE(matches_a_stable_sort_across_pieces,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(some_score_kinds), subject,
+                     kind) {
+    check_shares(subject, make_case(batches_and_pieces, kind, Values::few));
 }
 
 BOOST_DATA_TEST_CASE(does_not_depend_on_settings,
                      data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(other_settings) *
                          data::make(kinds_of_values),
                      subject, settings, values) {
-    const Case test = make_case(groups.back(), SPEFT_SCORE_ABS_PRODUCT, SPEFT_SCALAR_BFLOAT16, values);
+    const Case test = make_case(batches_and_pieces, abs_product, values);
     const std::uint64_t k = 40000;
     if (const auto answer = run(subject, settings, test, k)) check(*answer, compute_truth(test, rank(test), k));
 }
 
 // Enough scalars for an implementation that ranks by sampling, with tensors of every size around a vector's, and many
 // of them within one sample.
-Case make_large_case(std::int32_t formula, std::int32_t type, Values values) {
-    Group group{"", {60001, 0, 32768}};
-    for (std::uint64_t size = 0; size < 500; ++size) group.sizes.push_back(size % 67);
-    return make_case(group, formula, type, values);
+Case make_large_case(ScoreKind kind, Values values) {
+    Group group{"", {40001, 0, 8192}};
+    for (std::uint64_t size = 0; size < 200; ++size) group.sizes.push_back(size % 67);
+    return make_case(group, kind, values);
 }
 
 BOOST_DATA_TEST_CASE(matches_a_stable_sort_of_many,
-                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(formulas) *
-                         data::make(scalar_types) * data::make({Values::ordinary, Values::special}),
-                     subject, formula, type, values) {
-    const Case test = make_large_case(formula, type, values);
-    const std::vector<Ranked> ranking = rank(test);
-    const std::uint64_t all = ranking.size();
-    for (const std::uint64_t k : {std::uint64_t{1}, all / 1000, all / 100, all / 20, all / 8}) {
-        BOOST_TEST_CONTEXT("k = " << k) {
-            const auto answer = run(subject, one_thread, test, k);
-            if (answer) check(*answer, compute_truth(test, ranking, k));
-        }
-    }
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(all_score_kinds) *
+                         data::make({Values::ordinary, Values::special}),
+                     subject, kind, values) {
+    check_small_shares(subject, make_large_case(kind, values));
 }
 
 BOOST_DATA_TEST_CASE(does_not_depend_on_settings_for_many,
                      data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(other_settings) *
-                         data::make({SPEFT_SCORE_ABS_WEIGHT, SPEFT_SCORE_ABS_PRODUCT}),
-                     subject, settings, formula) {
-    const Case test = make_large_case(formula, SPEFT_SCALAR_BFLOAT16, Values::ordinary);
+                         data::make({ScoreKind{SPEFT_SCORE_ABS_WEIGHT, SPEFT_SCALAR_BFLOAT16}, abs_product,
+                                     ScoreKind{SPEFT_SCORE_LOW_RANK, SPEFT_SCALAR_BFLOAT16}}),
+                     subject, settings, kind) {
+    Case test = make_large_case(kind, Values::ordinary);
+    if (kind.formula != SPEFT_SCORE_ABS_WEIGHT)
+        for (ScoredTensor &tensor : test) tensor.excluded = make_mask(tensor.size(), 20, 1);
     const std::uint64_t k = 1000;
     if (const auto answer = run(subject, settings, test, k)) check(*answer, compute_truth(test, rank(test), k));
+}
+
+// Rows shorter than a vector, about a run of scalars, and longer.
+BOOST_DATA_TEST_CASE(matches_for_rows_of_any_length,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) *
+                         data::make({SPEFT_SCORE_SCALED_WEIGHT, SPEFT_SCORE_LOW_RANK, SPEFT_SCORE_MOMENTUM}) *
+                         data::make({1, 2, 15, 64, 65, 4095, 4096, 4097, 9001}),
+                     subject, formula, columns) {
+    Case test;
+    const auto length = static_cast<std::uint64_t>(columns);
+    for (std::uint32_t seed = 0; seed < 2; ++seed)
+        test.push_back(make_scored_tensor({formula, SPEFT_SCALAR_BFLOAT16}, (20000 / length + 1) * length,
+                                          Values::ordinary, seed, length));
+    check_small_shares(subject, test);
+}
+
+// ---- exclusion ----
+
+BOOST_DATA_TEST_CASE(never_selects_what_is_excluded,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(all_score_kinds) *
+                         data::make({2, 9}),
+                     subject, kind, stride) {
+    Case test = make_case({"", {7, 0, 10101, 1, 300, 4096, 33}}, kind, Values::special);
+    for (std::uint32_t tensor = 0; tensor < test.size(); ++tensor)
+        test[tensor].excluded = make_mask(test[tensor].size(), static_cast<std::uint32_t>(stride), tensor);
+    check_shares(subject, test);
+    // One tensor without, one of which all are excluded.
+    test[2].excluded.clear();
+    test[5].excluded = make_mask(test[5].size(), 1, 0);
+    check_small_shares(subject, test);
+}
+
+// The excluded and the not-numbers overlap, and few others are left: the count of those is exact.
+BOOST_DATA_TEST_CASE(counts_what_is_left, data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make({0, 1, 200}),
+                     subject, left) {
+    Case test = make_case({"", {9001, 30000}}, abs_product, Values::ordinary);
+    for (ScoredTensor &tensor : test) {
+        for (std::uint64_t i = 0; i < tensor.size(); ++i) {
+            if (i >= 5000 && i < 5000 + static_cast<std::uint64_t>(left)) continue;
+            if (i % 3 != 0) tensor.sums[i] = std::numeric_limits<float>::quiet_NaN();
+            if (i % 3 != 1) tensor.excluded.push_back(static_cast<std::uint32_t>(i));
+        }
+    }
+    const std::vector<Ranked> ranking = rank(test);
+    BOOST_TEST_REQUIRE(ranking.size() == 2 * static_cast<std::uint64_t>(left));
+    check_each(subject, test, ranking, {1, ranking.size(), ranking.size() + 1});
+}
+
+// All scores are equal, so that which are taken hangs on the places of those that are not.
+BOOST_DATA_TEST_CASE(settles_ties_among_what_is_left,
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make({1, 2, 50}), subject, stride) {
+    Case test = make_case({"", {33, 20000, 5000}}, {SPEFT_SCORE_MOMENTUM, SPEFT_SCALAR_FLOAT32}, Values::equal);
+    for (std::uint32_t tensor = 1; tensor < test.size(); ++tensor)
+        test[tensor].excluded = make_mask(test[tensor].size(), static_cast<std::uint32_t>(stride), tensor);
+    check_shares(subject, test);
+    check_small_shares(subject, test);
 }
 
 // Scores that mislead whoever looks at a part of them: what a sample finds is then far too few or too many.
@@ -234,9 +289,8 @@ BOOST_DATA_TEST_CASE(is_not_misled_by_the_order_of_scores, data::make(subjects(S
     };
     for (std::uint64_t order = 0; order < orders.size(); ++order) {
         BOOST_TEST_CONTEXT("order " << order) {
-            Case test{.formula = SPEFT_SCORE_GIVEN};
-            test.weights.emplace_back(SPEFT_SCALAR_FLOAT32, noise);
-            test.sums.push_back(orders[order]);
+            Case test = make_case({"", {size}}, given, Values::ordinary);
+            test[0].sums = orders[order];
             const auto answer = run(subject, one_thread, test, k);
             if (answer) check(*answer, compute_truth(test, rank(test), k));
         }
@@ -246,28 +300,24 @@ BOOST_DATA_TEST_CASE(is_not_misled_by_the_order_of_scores, data::make(subjects(S
 // Quotients that underflow, overflow, or are no number.
 BOOST_DATA_TEST_CASE(matches_for_any_total_weight,
                      data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) *
-                         data::make({SPEFT_SCORE_ABS_GRADIENT, SPEFT_SCORE_ABS_PRODUCT}) *
+                         data::make({SPEFT_SCORE_ABS_GRADIENT, SPEFT_SCORE_ABS_PRODUCT,
+                                     SPEFT_SCORE_NEGATIVE_PRODUCT}) *
                          data::make({1.0f, 0x1p-20f, 7e-38f, 0x1.8p127f, 0.0f,
                                      std::numeric_limits<float>::infinity()}),
                      subject, formula, total_weight) {
-    Case test = make_case({"", {50000}}, formula, SPEFT_SCALAR_BFLOAT16, Values::special);
-    test.total_weight = total_weight;
-    const std::vector<Ranked> ranking = rank(test);
-    for (const std::uint64_t k : {std::uint64_t{100}, std::uint64_t{6000}}) {
-        BOOST_TEST_CONTEXT("k = " << k) {
-            const auto answer = run(subject, one_thread, test, k);
-            if (answer) check(*answer, compute_truth(test, ranking, k));
-        }
-    }
+    const Case test = make_case({"", {50000}}, {formula, SPEFT_SCALAR_BFLOAT16}, Values::special, total_weight);
+    check_each(subject, test, rank(test), {100, 6000});
 }
 
 // Scores below the smallest normal number are told apart, whatever the host's threads do with denormals.
 BOOST_DATA_TEST_CASE(ranks_denormals,
-                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(other_settings), subject,
-                     settings) {
-    Case test = make_case({"", {5000}}, SPEFT_SCORE_ABS_PRODUCT, SPEFT_SCALAR_FLOAT32, Values::ordinary);
-    for (float &sum : test.sums[0]) sum = std::ldexp(sum, -130);
-    const std::uint64_t k = 1000;
+                     data::make(subjects(SPEFT_OPERATION_SELECT_TOP)) * data::make(other_settings) *
+                         data::make({SPEFT_SCORE_ABS_PRODUCT, SPEFT_SCORE_PRODUCT, SPEFT_SCORE_LOW_RANK}),
+                     subject, settings, formula) {
+    Case test = make_case({"", {5000}}, {formula, SPEFT_SCALAR_FLOAT32}, Values::ordinary);
+    for (float &sum : test[0].sums) sum = std::ldexp(sum, -130);
+    for (float &factor : test[0].left) factor = std::ldexp(factor, -130);
+    const std::uint64_t k = 600;
     if (const auto answer = run(subject, settings, test, k)) check(*answer, compute_truth(test, rank(test), k));
 }
 
@@ -309,7 +359,7 @@ Watched run_watched(const Subject &subject, const Case &test, std::uint64_t k, W
 }  // namespace
 
 BOOST_DATA_TEST_CASE(reports_and_can_be_cancelled, data::make(subjects(SPEFT_OPERATION_SELECT_TOP)), subject) {
-    const Case test = make_case(groups.back(), SPEFT_SCORE_GIVEN, SPEFT_SCALAR_FLOAT32, Values::ordinary);
+    const Case test = make_case(batches_and_pieces, given, Values::ordinary);
     const std::uint64_t k = 1000;
     Watcher patient{.last = 0};
     const Watched finished = run_watched(subject, test, k, patient);

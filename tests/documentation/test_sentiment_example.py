@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -14,6 +16,13 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "python" / "sentiment" / "main.py"
 WORDS = ["good", "bad", "odd", "film", "book", "play", "the", "was"]
+
+
+def example(name: str) -> ModuleType:
+    """A file of the program, whose files find each other in their own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROGRAM.parent)
+        return importlib.import_module(name)
 
 
 def run_program(*options: object) -> subprocess.CompletedProcess[str]:
@@ -71,9 +80,80 @@ def test_own_data_and_model_give_the_same_report(checkpoint: Path, rows: Path, t
         assert method["peak_rss_bytes"] > method["adapter_bytes"]
         assert method["adapter_bytes"] == (out / method["name"] / "adapter.safetensors").stat().st_size
         assert len(json.loads((out / method["name"] / "losses.json").read_text())) == 3
-    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert "placement" not in head_only
+    check_placement(gradient["placement"], selected, targeted)
+    for picture in ("report.png", "placement.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
     assert str(out / "report.html") in run.stdout
     check_page((out / "report.html").read_text(encoding="utf-8"), report)
+
+
+def check_placement(matrices: list[dict], selected: int, targeted: int) -> None:
+    """Each matrix is there once, by layer and kind, with its own share."""
+    kinds = ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
+    kinds += ["intermediate.dense", "output.dense"]
+    assert [(m["layer"], m["kind"]) for m in matrices] == [
+        (layer, kind) for layer in (0, 1) for kind in kinds
+    ]
+    assert [m["scalars"] for m in matrices] == [256, 256, 256, 256, 512, 512] * 2
+    assert sum(m["selected"] for m in matrices) == selected
+    for m in matrices:
+        assert m["relative_density"] == pytest.approx(m["selected"] / m["scalars"] * targeted / selected)
+
+
+@pytest.mark.parametrize(
+    ("names", "layers", "kinds"),
+    [
+        (["h.0.attn.c_attn.weight", "h.11.mlp.c_fc.weight"], [0, 11], ["attn.c_attn", "mlp.c_fc"]),
+        (["x.layers.3.w1.weight", "x.layers.3.w2.weight"], [3, 3], ["w1", "w2"]),
+        (["m.2.experts.0.up.weight", "m.2.experts.1.up.weight"], [2, 2], ["0.up", "1.up"]),
+        (["in.weight", "out.weight"], [None, None], ["in", "out"]),
+        (["layer.5.dense.weight"], [5], ["dense"]),
+    ],
+)
+def test_layer_and_kind_come_from_any_names(names: list[str], layers: list, kinds: list[str]) -> None:
+    found = example("placement").describe_placement(dict.fromkeys(names, (2, 3)), dict.fromkeys(names, 1))
+    assert [(m["layer"], m["kind"]) for m in found] == list(zip(layers, kinds, strict=True))
+    assert [m["relative_density"] for m in found] == [1] * len(names)
+
+
+def test_a_picture_says_in_words_what_it_shows() -> None:
+    placement = example("placement")
+    shapes = {
+        f"h.{layer}.attention.self.{kind}.weight": (10, 10) for layer in (0, 1) for kind in ("query", "key")
+    }
+    one = dict(zip(shapes, (0, 1, 2, 37), strict=True))
+    assert (
+        placement.say_what_is_seen(placement.describe_placement(shapes, one))
+        == "most in key of layer 1: 3.7×"
+    )
+    even = dict(zip(shapes, (9, 10, 10, 11), strict=True))
+    assert placement.say_what_is_seen(placement.describe_placement(shapes, even)) == "even: 0.90× to 1.10×"
+
+
+def test_colours_lie_symmetrically_around_just_a_share() -> None:
+    scale = example("density_scale")
+    assert [scale.position(relative) for relative in (0, 1 / 8, 1, 8, 100)] == [-1, -1, 0, 1, 1]
+    assert scale.position(2) == -scale.position(1 / 2)
+    assert scale.shade(0) == scale.shade(1 / 8) != scale.shade(1) != scale.shade(8)
+
+
+@pytest.mark.parametrize("domain", ["movies", "news", "products", "tweets"])
+def test_every_domain_has_clear_texts_of_both_polarities(domain: str) -> None:
+    rows = example("data").read_rated_texts(domain)
+    counts = {label: sum(row[0] == label for row in rows) for label in ("positive", "negative")}
+    assert sum(counts.values()) == len(rows) > 2900
+    assert min(counts.values()) > 1000
+    assert all(text.strip() for _, text in rows)
+
+
+def test_a_domain_can_be_chosen_but_not_beside_own_data(rows: Path, tmp_path: Path) -> None:
+    run = run_program("--data", rows, "--domain", "news", "--out", tmp_path)
+    assert run.returncode == 2
+    assert "not allowed with" in run.stderr
+    run = run_program("--domain", "letters")
+    assert run.returncode == 2
+    assert "movies" in run.stderr and "tweets" in run.stderr
 
 
 class Page(HTMLParser):
@@ -99,11 +179,16 @@ class Page(HTMLParser):
 def check_page(source: str, report: dict) -> None:
     """It shows every method, says what was run, and asks for nothing from elsewhere."""
     page = Page(source)
+    sparse = [method for method in report["methods"] if "placement" in method]
     for method in report["methods"]:
-        assert page.text.count(method["name"]) == 2  # in the table, over its losses
+        places = 2 + (method in sparse)  # in the table, over its losses, over where its weights lie
+        assert page.text.count(method["name"]) == places
         assert f"{method['accuracy']:.1%}" in page.text
         assert f"{method['trained']:,}" in page.text
-    assert page.count("svg") == len(report["methods"])
+    assert page.count("svg") == len(report["methods"]) + len(sparse)
+    assert page.count("rect") == sum(len(method["placement"]) for method in sparse)
+    for matrix in sparse[0]["placement"]:
+        assert any(f"{matrix['name']}: {matrix['selected']:,} of" in text for text in page.text)
     assert page.count("polyline") == len(report["methods"]) ** 2
     assert page.text.count("identical") == 2
     assert report["settings"]["data"] in page.text

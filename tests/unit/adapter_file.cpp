@@ -98,17 +98,17 @@ BOOST_AUTO_TEST_CASE(reload_is_identical_for_masks_of_every_kind) {
 BOOST_AUTO_TEST_CASE(reload_is_identical_for_every_word) {
     Draws draws(3);
     AdapterRecord record = make_single(make_sparse(draws, "w", {9}, {1, 8}));
-    for (record.method = SPEFT_SELECT_RANDOM; record.method <= SPEFT_SELECT_MEPROP; ++record.method)
+    for (record.selection.method = SPEFT_SELECT_RANDOM; record.selection.method <= SPEFT_SELECT_SCORE_FUNCTION; ++record.selection.method)
         BOOST_CHECK(same(save_and_load(record), record));
-    record.method = SPEFT_SELECT_RANDOM;
-    record.random = SPEFT_RANDOM_BERNOULLI;
-    record.age = SPEFT_AGE_PER_WEIGHT;
-    for (record.optimizer = SPEFT_OPTIMIZER_ADAMW; record.optimizer <= SPEFT_OPTIMIZER_ADAFACTOR; ++record.optimizer)
+    record.selection.method = SPEFT_SELECT_RANDOM;
+    record.selection.random = SPEFT_RANDOM_BERNOULLI;
+    record.optimizer.age = SPEFT_AGE_PER_WEIGHT;
+    for (record.optimizer.kind = SPEFT_OPTIMIZER_ADAMW; record.optimizer.kind <= SPEFT_OPTIMIZER_ADAM; ++record.optimizer.kind)
         BOOST_CHECK(same(save_and_load(record), record));
-    record.optimizer = SPEFT_OPTIMIZER_ADAMW;
-    for (record.scope = SPEFT_SCOPE_GLOBAL; record.scope <= SPEFT_SCOPE_PER_ROW; ++record.scope)
+    record.optimizer.kind = SPEFT_OPTIMIZER_ADAMW;
+    for (record.selection.scope = SPEFT_SCOPE_GLOBAL; record.selection.scope <= SPEFT_SCOPE_PER_ROW; ++record.selection.scope)
         BOOST_CHECK(same(save_and_load(record), record));
-    record.scope = SPEFT_SCOPE_GLOBAL;
+    record.selection.scope = SPEFT_SCOPE_GLOBAL;
     record.delta_type = SPEFT_DELTA_BFLOAT16;
     record.parameters[0].deltas = {1.5f, std::bit_cast<float>(0x7f810000u)};
     BOOST_CHECK(same(save_and_load(record), record));
@@ -118,19 +118,19 @@ BOOST_AUTO_TEST_CASE(numbers_survive_to_the_last_bit) {
     Draws draws(4);
     AdapterRecord record = make_single(make_sparse(draws, "w", {9}, {1, 8}));
     for (const double density : {0.1, 1.0 / 3.0, 0x1p-1074, 0x1.fffffffffffffp-1, 1.0, 1e-300}) {
-        record.density = density;
+        record.selection.density = density;
         BOOST_CHECK(same(save_and_load(record), record));
     }
     for (int i = 0; i < 200; ++i) {
-        record.density = static_cast<double>(draws() >> 11) * 0x1p-53;
+        record.selection.density = static_cast<double>(draws() >> 11) * 0x1p-53;
         BOOST_CHECK(same(save_and_load(record), record));
     }
-    record.density = 0;
-    record.budget = record.model_scalars = record.steps = std::numeric_limits<std::int64_t>::max();
-    record.seed = record.parameters[0].base_hash = std::numeric_limits<std::uint64_t>::max();
+    record.selection.density = 0;
+    record.selection.budget = record.selection.model_scalars = record.steps = std::numeric_limits<std::int64_t>::max();
+    record.selection.seed = record.parameters[0].base_hash = std::numeric_limits<std::uint64_t>::max();
     record.parameters[0].group = std::numeric_limits<std::int32_t>::max();
     BOOST_CHECK(same(save_and_load(record), record));
-    std::swap(record.budget, record.rank);
+    std::swap(record.selection.budget, record.selection.rank);
     BOOST_CHECK(same(save_and_load(record), record));
 
     for (const std::uint32_t bits : {0x7fc00000u, 0x7f800001u, 0xffc12345u, 0x80000000u, 0xff800000u, 0x00000001u}) {
@@ -213,7 +213,7 @@ BOOST_AUTO_TEST_CASE(bytes_in_memory_are_read_like_a_file) {
 AdapterRecord make_small_encoder(std::initializer_list<const char *> matrices) {
     Draws draws(6);
     AdapterRecord record = make_empty_record();
-    record.density = 0.001;
+    record.selection.density = 0.001;
     for (int layer = 0; layer < 6; ++layer) {
         for (const std::string matrix : matrices) {
             const std::string name = "encoder.layer." + std::to_string(layer) + "." + matrix + ".weight";
@@ -253,8 +253,8 @@ BOOST_AUTO_TEST_CASE(is_small) {
 // The format itself, written out: files of today must be read by the versions of tomorrow.
 BOOST_AUTO_TEST_CASE(a_small_file_has_exactly_these_bytes) {
     AdapterRecord record = make_empty_record();
-    record.density = 0.1;
-    record.seed = 7;
+    record.selection.density = 0.1;
+    record.selection.seed = 7;
     record.steps = 3;
     record.parameters.resize(2);
     ParameterRecord &w = record.parameters[0], &b = record.parameters[1];
@@ -315,18 +315,18 @@ BOOST_AUTO_TEST_CASE(what_is_inconsistent_is_not_written) {
         expect_failure(SPEFT_INVALID_ARGUMENT, words, [&] { save_file(record, path); });
         BOOST_CHECK(folder.list().empty());
     };
-    refused("method", [](AdapterRecord &r) { r.method = 0; });
-    refused("scope", [](AdapterRecord &r) { r.scope = 3; });
-    refused("random", [](AdapterRecord &r) { r.random = -1; });
-    refused("optimizer", [](AdapterRecord &r) { r.optimizer = 0; });
-    refused("age", [](AdapterRecord &r) { r.age = 2; });
-    refused("got nan", [](AdapterRecord &r) { r.density = std::nan(""); });
-    refused("density", [](AdapterRecord &r) { r.density = 1.5; });
-    refused("budget", [](AdapterRecord &r) { r.budget = -1; });
-    refused("more than one", [](AdapterRecord &r) { r.budget = 1; });
-    refused("more than one", [](AdapterRecord &r) { r.rank = 1; });
-    refused("rank", [](AdapterRecord &r) { r.rank = -1; });
-    refused("model_scalars", [](AdapterRecord &r) { r.model_scalars = -1; });
+    refused("method", [](AdapterRecord &r) { r.selection.method = 0; });
+    refused("scope", [](AdapterRecord &r) { r.selection.scope = 3; });
+    refused("random", [](AdapterRecord &r) { r.selection.random = -1; });
+    refused("optimizer", [](AdapterRecord &r) { r.optimizer.kind = 0; });
+    refused("age", [](AdapterRecord &r) { r.optimizer.age = 2; });
+    refused("got nan", [](AdapterRecord &r) { r.selection.density = std::nan(""); });
+    refused("density", [](AdapterRecord &r) { r.selection.density = 1.5; });
+    refused("budget", [](AdapterRecord &r) { r.selection.budget = -1; });
+    refused("more than one", [](AdapterRecord &r) { r.selection.budget = 1; });
+    refused("more than one", [](AdapterRecord &r) { r.selection.rank = 1; });
+    refused("rank", [](AdapterRecord &r) { r.selection.rank = -1; });
+    refused("model_scalars", [](AdapterRecord &r) { r.selection.model_scalars = -1; });
     refused("delta type", [](AdapterRecord &r) { r.delta_type = 2; });
     refused("a delta that bfloat16 does not hold", [](AdapterRecord &r) { r.delta_type = SPEFT_DELTA_BFLOAT16; });
     refused("steps", [](AdapterRecord &r) { r.steps = -1; });
@@ -359,8 +359,8 @@ BOOST_AUTO_TEST_CASE(what_is_inconsistent_is_not_written) {
         t.parameters[0].originals.pop_back();
     });
     refused_training("expected 0", [](TrainingRecord &t) { t.originals_known = false; });
-    refused_training("gradient of 0 values, expected 96", [](TrainingRecord &t) { t.parameters[1].gradient = {}; });
-    refused_training("gradient of 1 values, expected 0", [](TrainingRecord &t) { t.parameters[0].gradient = {1}; });
+    refused_training("0 values of a gradient, expected 96", [](TrainingRecord &t) { t.parameters[1].gradient = {}; });
+    refused_training("1 values of a gradient, expected 0", [](TrainingRecord &t) { t.parameters[0].gradient = {1}; });
 }
 
 BOOST_AUTO_TEST_CASE(progress_goes_from_nothing_to_all_in_small_pieces) {

@@ -130,9 +130,9 @@ inline ParameterRecord make_dense(Draws &draws, std::string name, std::vector<st
 // Options only.
 inline AdapterRecord make_empty_record() {
     AdapterRecord record;
-    record.method = SPEFT_SELECT_GRADIENT;
-    record.density = 0.005;
-    record.optimizer = SPEFT_OPTIMIZER_ADAMW;
+    record.selection.method = SPEFT_SELECT_GRADIENT;
+    record.selection.density = 0.005;
+    record.optimizer.kind = SPEFT_OPTIMIZER_ADAMW;
     return record;
 }
 
@@ -140,10 +140,10 @@ inline AdapterRecord make_empty_record() {
 inline AdapterRecord make_record(std::uint64_t seed) {
     Draws draws(make_key(seed, "record"));
     AdapterRecord record = make_empty_record();
-    record.method = SPEFT_SELECT_SNIP;
-    record.scope = SPEFT_SCOPE_PER_TENSOR;
-    record.state = SPEFT_STATE_BLOCKS8;
-    record.seed = draws();
+    record.selection.method = SPEFT_SELECT_SNIP;
+    record.selection.scope = SPEFT_SCOPE_PER_TENSOR;
+    record.optimizer.state = SPEFT_STATE_BLOCKS8;
+    record.selection.seed = draws();
     record.steps = static_cast<std::int64_t>(draws.below(100000));
     record.parameters.push_back(make_sparse(draws, "encoder.0.query.weight", {64, 48}, draw_mask(draws, 3072, 40)));
     record.parameters.push_back(make_dense(draws, "head.weight", {2, 48}));
@@ -213,10 +213,13 @@ inline bool same(const TrainingRecord &a, const TrainingRecord &b) {
 
 inline bool same(const AdapterRecord &a, const AdapterRecord &b) {
     const auto alike = [](const ParameterRecord &x, const ParameterRecord &y) { return same(x, y); };
-    return a.method == b.method && a.scope == b.scope && a.random == b.random &&
-           std::bit_cast<std::uint64_t>(a.density) == std::bit_cast<std::uint64_t>(b.density) &&
-           a.budget == b.budget && a.rank == b.rank && a.model_scalars == b.model_scalars && a.seed == b.seed &&
-           a.delta_type == b.delta_type && a.optimizer == b.optimizer && a.age == b.age && a.state == b.state && a.steps == b.steps &&
+    const SelectionOptions &x = a.selection, &y = b.selection;
+    return x.method == y.method && x.scope == y.scope && x.random == y.random &&
+           std::bit_cast<std::uint64_t>(x.density) == std::bit_cast<std::uint64_t>(y.density) &&
+           x.budget == y.budget && x.rank == y.rank && x.model_scalars == y.model_scalars && x.seed == y.seed &&
+           x.approximation_rank == y.approximation_rank && x.mean == y.mean && x.schedule == y.schedule &&
+           a.delta_type == b.delta_type && a.optimizer.kind == b.optimizer.kind &&
+           a.optimizer.age == b.optimizer.age && a.optimizer.state == b.optimizer.state && a.steps == b.steps &&
            std::ranges::equal(a.parameters, b.parameters, alike) &&
            a.training.has_value() == b.training.has_value() && (!a.training || same(*a.training, *b.training));
 }

@@ -21,8 +21,8 @@ std::shared_ptr<Context> make_context() {
 AdapterRecord make_checkpoint() {
     Draws draws(1);
     AdapterRecord record = make_record(1);
-    record.age = SPEFT_AGE_PER_WEIGHT;
-    record.state = SPEFT_STATE_FLOAT32;
+    record.optimizer.age = SPEFT_AGE_PER_WEIGHT;
+    record.optimizer.state = SPEFT_STATE_FLOAT32;
     add_training(draws, record);
     return record;
 }
@@ -41,7 +41,7 @@ BOOST_AUTO_TEST_SUITE(checkpoint)
 
 BOOST_AUTO_TEST_CASE(an_adapter_keeps_all_that_a_record_has) {
     const AdapterRecord record = make_checkpoint();
-    AdapterRecord again = Adapter(make_context(), record).checkpoint();
+    AdapterRecord again = Adapter(make_context(), record).record(true);
     std::ranges::sort(again.training->state, {}, &StateRecord::name);
     AdapterRecord expected = record;
     // The hash is computed anew from the originals, which the sample has drawn apart from it.
@@ -59,13 +59,13 @@ BOOST_AUTO_TEST_CASE(a_state_that_the_optimizer_does_not_have_is_refused) {
     };
     refused("\"velocity\"", [](AdapterRecord &record) { state_of(record, "moment1").name = "velocity"; });
     refused("\"moment1\"", [](AdapterRecord &record) { state_of(record, "moment1").type = "I32"; });
-    refused("\"moment1\"", [](AdapterRecord &record) { record.state = SPEFT_STATE_BFLOAT16; });
-    refused("\"births\"", [](AdapterRecord &record) { record.optimizer = SPEFT_OPTIMIZER_SM3; });
+    refused("\"moment1\"", [](AdapterRecord &record) { record.optimizer.state = SPEFT_STATE_BFLOAT16; });
+    refused("\"births\"", [](AdapterRecord &record) { record.optimizer.kind = SPEFT_OPTIMIZER_SM3; });
     refused("\"moment2\"", [](AdapterRecord &record) {
         StateRecord &state = state_of(record, "moment2");
         state.bytes.resize(4 * --state.count);
     });
-    refused("\"births\"", [](AdapterRecord &record) { record.age = SPEFT_AGE_COMMON; });
+    refused("\"births\"", [](AdapterRecord &record) { record.optimizer.age = SPEFT_AGE_COMMON; });
     refused("unknown type", [](AdapterRecord &record) { state_of(record, "moment1").type = "F64"; });
 }
 

@@ -160,9 +160,9 @@ BOOST_AUTO_TEST_CASE(the_sample_that_the_tests_below_spoil_is_read) {
     const AdapterRecord record = Reader().read(Parts().file());
     BOOST_REQUIRE_EQUAL(record.parameters.size(), 2u);
     const ParameterRecord &w = record.parameters[0], &b = record.parameters[1];
-    BOOST_CHECK_EQUAL(record.method, SPEFT_SELECT_RANDOM);
-    BOOST_CHECK_EQUAL(record.density, 0.5);
-    BOOST_CHECK_EQUAL(record.seed, 7u);
+    BOOST_CHECK_EQUAL(record.selection.method, SPEFT_SELECT_RANDOM);
+    BOOST_CHECK_EQUAL(record.selection.density, 0.5);
+    BOOST_CHECK_EQUAL(record.selection.seed, 7u);
     BOOST_CHECK_EQUAL(record.steps, 3);
     BOOST_CHECK_EQUAL(w.name, "w");
     BOOST_CHECK_EQUAL(w.base_hash, 0x0123456789abcdefu);
@@ -433,7 +433,7 @@ BOOST_AUTO_TEST_CASE(options_that_lie) {
     spoiled(R"("method":"random",)", "", "no \"method\"");
     spoiled("global", "local", "unknown scope");
     spoiled("exact", "inexact", "unknown random");
-    spoiled("adamw", "adamx", "unknown optimizer");
+    spoiled("adamw", "adamax", "unknown optimizer");
     spoiled(R"("age":"common",)", R"("age":"common","state":"float16",)", "unknown state");
     spoiled("common", "", "unknown age");
     spoiled("0.5", "1.5", "density");

@@ -13,7 +13,7 @@ BOOST_AUTO_TEST_SUITE(method_name)
 
 BOOST_AUTO_TEST_CASE(every_method_has_one_and_is_found_by_it) {
     std::set<std::string> names;
-    for (std::int32_t method = SPEFT_SELECT_RANDOM; method <= SPEFT_SELECT_MEPROP; ++method) {
+    for (std::int32_t method = SPEFT_SELECT_RANDOM; method <= SPEFT_SELECT_SCORE_FUNCTION; ++method) {
         const char *name = get_method_name(method);
         BOOST_CHECK(find_method(name) == method);
         BOOST_CHECK(names.insert(name).second);
@@ -23,7 +23,7 @@ BOOST_AUTO_TEST_CASE(every_method_has_one_and_is_found_by_it) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_unknown_is_refused) {
-    for (const std::int32_t method : {-1, 0, SPEFT_SELECT_MEPROP + 1})
+    for (const std::int32_t method : {-1, 0, SPEFT_SELECT_SCORE_FUNCTION + 1})
         expect_failure(SPEFT_INVALID_ARGUMENT, "got " + std::to_string(method), [&] { get_method_name(method); });
     for (const char *name : {"", "Gradient", "gradient ", "grad"}) BOOST_CHECK(!find_method(name));
 }

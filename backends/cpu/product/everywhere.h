@@ -1,4 +1,5 @@
-// A product at every scalar of the weight: tiles of it, from strips of both factors that are as wide as a tile.
+// A product at every scalar of a weight, or of a part of one: tiles of it, from strips of both factors that are as
+// wide as a tile.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +10,18 @@
 
 namespace speft::cpu {
 
+// sums[r·stride + c] += scale · Σ over the tokens of the factors at row r and column c.
+struct DenseProduct {
+    Product factors;
+    std::uint64_t tokens;
+    float scale;
+    float *sums;
+    std::uint64_t stride;
+};
+
 class ProductEverywhere {
 public:
-    ProductEverywhere(const speft_backend_device &device, const speft_add_product &arguments,
-                      const ProductKernels &kernels);
+    ProductEverywhere(const speft_backend_device &device, const DenseProduct &product, const ProductKernels &kernels);
 
     std::uint64_t scratch_bytes() const;
     void run(void *scratch) const;
@@ -22,9 +31,9 @@ private:
     void add_tiles(std::uint64_t words, const Word *row_strips, const Word *column_strips) const;
 
     const speft_backend_device &device_;
-    const speft_add_product &arguments_;
     const ProductKernels &kernels_;
-    const Product product_;
+    const DenseProduct product_;
+    const Factor rows_, columns_;
     std::uint64_t block_words_;
     std::uint64_t row_strips_, column_strips_;
 };

@@ -19,16 +19,23 @@ constexpr std::uint64_t round_up(std::uint64_t count, std::uint64_t multiple) {
     return divide_up(count, multiple) * multiple;
 }
 
-// x or dy: [tokens, width].
+// x or dy, or some of its columns: [tokens, width] with `stride` elements from a token to the next.
 struct Factor {
     const void *values;
     std::int32_t type;
     std::uint64_t width;
+    std::uint64_t stride;
 
     Window window(std::uint64_t token, std::uint64_t tokens, std::uint64_t column, std::uint64_t columns) const {
+        return {at(token, column), type, stride, tokens, columns};
+    }
+
+    Factor part(std::uint64_t column, std::uint64_t columns) const { return {at(0, column), type, columns, stride}; }
+
+private:
+    const void *at(std::uint64_t token, std::uint64_t column) const {
         const std::uint64_t bytes = type == SPEFT_SCALAR_FLOAT32 ? 4 : 2;
-        return {static_cast<const unsigned char *>(values) + (token * width + column) * bytes, type, width, tokens,
-                columns};
+        return static_cast<const unsigned char *>(values) + (token * stride + column) * bytes;
     }
 };
 
@@ -37,9 +44,20 @@ struct Product {
     Factor rows;
     Factor columns;
 
-    explicit Product(const speft_add_product &arguments)
-        : rows{arguments.dy, arguments.dy_type, arguments.out}, columns{arguments.x, arguments.x_type, arguments.in} {
-        if (arguments.layout == SPEFT_LAYOUT_IN_OUT) std::swap(rows, columns);
+    template <class Activations, class Weight>
+    Product(const Activations &activations, const Weight &weight)
+        : rows{activations.dy, activations.dy_type, weight.out, weight.out},
+          columns{activations.x, activations.x_type, weight.in, weight.in} {
+        if (weight.layout == SPEFT_LAYOUT_IN_OUT) std::swap(rows, columns);
+    }
+
+    template <class Arguments>
+    explicit Product(const Arguments &arguments) : Product(arguments, arguments) {}
+
+    Product(const Factor &of_rows, const Factor &of_columns) : rows(of_rows), columns(of_columns) {}
+
+    Product part(std::uint64_t row, std::uint64_t row_count, std::uint64_t column, std::uint64_t column_count) const {
+        return {rows.part(row, row_count), columns.part(column, column_count)};
     }
 };
 

@@ -6,8 +6,8 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
-#include "backends/cpu/scalar_types.h"
-#include "core/base/score.h"
+#include "backends/cpu/reference/score_keys.h"
+#include "core/base/status.h"
 
 namespace speft::cpu {
 namespace {
@@ -25,14 +25,18 @@ std::uint32_t column_of(Entry entry) {
 }
 
 // Writes the k indices of a row and returns how many of its scores are not NaN.
-template <class Scalar>
 std::uint64_t select_row(const speft_select_rows &arguments, std::uint64_t row, Entry *entries) {
     const std::uint64_t columns = arguments.score.count / arguments.rows, k = arguments.k;
     std::uint64_t eligible = 0;
-    for (std::uint64_t column = 0; column < columns; ++column) {
-        const std::uint32_t key = rank_key(compute_score<Scalar>(arguments.score, row * columns + column));
-        eligible += key != 0;
-        entries[column] = make_entry(key, column);
+    constexpr std::uint64_t batch_size = 1024;
+    std::uint32_t keys[batch_size];
+    for (std::uint64_t first = 0; first < columns; first += batch_size) {
+        const std::uint64_t count = std::min(batch_size, columns - first);
+        compute_keys(arguments.score, row * columns + first, count, keys);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            eligible += keys[i] != 0;
+            entries[first + i] = make_entry(keys[i], first + i);
+        }
     }
     std::nth_element(entries, entries + k, entries + columns, std::greater<>());
     std::uint32_t *const indices = arguments.indices + row * k;
@@ -65,13 +69,11 @@ void select_rows(const speft_backend_device &device, const speft_select_rows &ar
     std::vector<std::uint64_t> eligible(std::min(rows_a_report, arguments.rows));
     for (std::uint64_t first = 0; first < arguments.rows; first += rows_a_report) {
         const std::uint64_t end = std::min(first + rows_a_report, arguments.rows);
-        visit_scalar(arguments.score.weights_type, [&](auto scalar) {
-            parallel_for(device, lanes, [&](std::int64_t lane) {
-                Entry *const entries = static_cast<Entry *>(scratch) + static_cast<std::uint64_t>(lane) * columns;
-                for (std::uint64_t row = first + static_cast<std::uint64_t>(lane); row < end;
-                     row += static_cast<std::uint64_t>(lanes))
-                    eligible[row - first] = select_row<decltype(scalar)>(arguments, row, entries);
-            });
+        parallel_for(device, lanes, [&](std::int64_t lane) {
+            Entry *const entries = static_cast<Entry *>(scratch) + static_cast<std::uint64_t>(lane) * columns;
+            for (std::uint64_t row = first + static_cast<std::uint64_t>(lane); row < end;
+                 row += static_cast<std::uint64_t>(lanes))
+                eligible[row - first] = select_row(arguments, row, entries);
         });
         for (std::uint64_t row = first; row < end; ++row) {
             if (eligible[row - first] >= arguments.k) continue;

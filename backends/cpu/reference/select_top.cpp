@@ -6,8 +6,8 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
-#include "backends/cpu/scalar_types.h"
-#include "core/base/score.h"
+#include "backends/cpu/reference/score_keys.h"
+#include "core/base/status.h"
 
 namespace speft::cpu {
 namespace {
@@ -15,40 +15,13 @@ namespace {
 constexpr std::uint64_t piece_size = 65536;
 constexpr std::uint64_t batch_size = 1024;
 
-// The formula is a constant here, which takes its switch out of the loop.
-template <class Scalar, std::int32_t formula>
-void compute_keys(speft_score score, std::uint64_t begin, std::uint64_t count, std::uint32_t *keys) {
-    score.formula = formula;
-    for (std::uint64_t i = 0; i < count; ++i) keys[i] = rank_key(compute_score<Scalar>(score, begin + i));
-}
-
-using ComputeKeys = void (*)(speft_score, std::uint64_t begin, std::uint64_t count, std::uint32_t *keys);
-
-ComputeKeys choose_keys(const speft_score &score) {
-    switch (score.formula) {
-    case SPEFT_SCORE_ABS_WEIGHT:
-        return visit_scalar(score.weights_type, [](auto scalar) -> ComputeKeys {
-            return compute_keys<decltype(scalar), SPEFT_SCORE_ABS_WEIGHT>;
-        });
-    case SPEFT_SCORE_ABS_PRODUCT:
-        return visit_scalar(score.weights_type, [](auto scalar) -> ComputeKeys {
-            return compute_keys<decltype(scalar), SPEFT_SCORE_ABS_PRODUCT>;
-        });
-    case SPEFT_SCORE_ABS_GRADIENT: return compute_keys<float, SPEFT_SCORE_ABS_GRADIENT>;
-    case SPEFT_SCORE_GIVEN: return compute_keys<float, SPEFT_SCORE_GIVEN>;
-    default:
-        throw Failure(SPEFT_INTERNAL, "the CPU backend knows no score formula " + std::to_string(score.formula));
-    }
-}
-
 // body(keys, first, count) for each batch of a piece, in order; `first` is the index of keys[0].
 template <class Body>
 void for_each_batch(const speft_score &score, Piece piece, Body &&body) {
-    const ComputeKeys compute = choose_keys(score);
     std::uint32_t keys[batch_size];
     for (std::uint64_t first = piece.begin; first < piece.end; first += batch_size) {
         const std::uint64_t count = std::min(batch_size, piece.end - first);
-        compute(score, first, count, keys);
+        compute_keys(score, first, count, keys);
         body(keys, first, count);
     }
 }

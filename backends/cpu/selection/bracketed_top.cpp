@@ -9,10 +9,12 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/reference/score_keys.h"
 #include "backends/cpu/selection/kth_largest.h"
+#include "backends/cpu/selection/right_factors.h"
 #include "backends/cpu/selection/score_bound.h"
-#include "backends/cpu/selection/score_keys.h"
 #include "core/base/random.h"
+#include "core/base/status.h"
 
 namespace speft::cpu {
 namespace {
@@ -33,13 +35,22 @@ struct Sample {
     std::uint64_t begin_of(std::uint64_t index) const { return index * stride + mix64(index) % (stride - line + 1); }
 };
 
+// How many times the deviation of independent draws that of a sample is: neighbours have like scores, and may have
+// about the same one where it comes from their row; then a line is worth one draw.
+double judge_deviation(const speft_select_top &arguments) {
+    static_assert(Sample::line == 4 * 4);
+    return std::any_of(arguments.scores, arguments.scores + arguments.tensors,
+                       [](const speft_score &score) { return has_factors(score.formula); })
+               ? 4
+               : 2;
+}
+
 // What a count of which `expected` are expected exceeds about once in 30,000 times: four standard deviations more.
-// Neighbours have like scores, which is taken to double the deviation of independent draws.
-double widen(double expected) { return expected + 8 * std::sqrt(expected) + 16; }
+double widen(double expected, double deviation) { return expected + 4 * deviation * std::sqrt(expected) + 16; }
 
 // How many low bits are 0 in the key of every number of a tensor: those that its type does not have.
 unsigned count_zero_bits(const speft_score &score) {
-    if (score.formula != SPEFT_SCORE_ABS_WEIGHT) return 0;
+    if (score.formula != SPEFT_SCORE_ABS_WEIGHT && score.formula != SPEFT_SCORE_NEGATIVE_ABS_WEIGHT) return 0;
     switch (score.weights_type) {
     case SPEFT_SCALAR_BFLOAT16: return 16;
     case SPEFT_SCALAR_FLOAT16: return 13;
@@ -64,22 +75,27 @@ struct Plan {
     Sample sample;
     std::uint64_t bound_rank;  // which of the sample is the bound
     std::uint64_t capacity;    // how many survivors there is room for
+    std::vector<std::uint64_t> right_begin{0};  // of each tensor among all right factors, and past the last
 
     explicit Plan(const speft_select_top &arguments) : ends(sum_counts(arguments)), sample(ends.back()) {
-        for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor)
+        for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor) {
             runs.add(arguments.scores[tensor].count);
+            right_begin.push_back(right_begin.back() + count_right_factors(arguments.scores[tensor]));
+        }
         const double scalars_a_sample = static_cast<double>(total()) / static_cast<double>(sample.size());
-        const double rank = widen(static_cast<double>(arguments.k) / scalars_a_sample);
+        const double deviation = judge_deviation(arguments);
+        const double rank = widen(static_cast<double>(arguments.k) / scalars_a_sample, deviation);
         bound_rank = std::min(static_cast<std::uint64_t>(rank), sample.size());
-        capacity = std::min(static_cast<std::uint64_t>(widen(rank) * scalars_a_sample), total());
+        capacity = std::min(static_cast<std::uint64_t>(widen(rank, deviation) * scalars_a_sample), total());
     }
 
     std::uint64_t total() const { return ends.back(); }
 
-    // 8 bytes for each survivor (1.5·k of them, when k is 1% of millions), 32 for each run, and the sample, 512 KiB.
+    // 8 bytes for each survivor (1.5·k to 2·k of them, when k is 1% of millions), 32 for each run, the sample, 512 KiB,
+    // and the right factors once more.
     std::uint64_t scratch_bytes() const {
         return static_cast<std::uint64_t>(runs.count()) * sizeof(Run) +
-               (sample.size() + 2 * capacity) * sizeof(std::uint32_t);
+               (sample.size() + 2 * capacity) * sizeof(std::uint32_t) + right_begin.back() * sizeof(float);
     }
 
 private:
@@ -99,12 +115,14 @@ public:
         : device_(device), arguments_(arguments), filter_(filter), plan_(arguments),
           runs_(static_cast<Run *>(scratch)),
           sample_(reinterpret_cast<std::uint32_t *>(runs_ + plan_.runs.count())),
-          keys_(sample_ + plan_.sample.size()), indices_(keys_ + plan_.capacity) {
+          keys_(sample_ + plan_.sample.size()), indices_(keys_ + plan_.capacity),
+          right_(reinterpret_cast<float *>(indices_ + plan_.capacity)) {
         for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor)
             zero_bits_ = std::min(zero_bits_, count_zero_bits(arguments.scores[tensor]));
     }
 
     void run() {
+        prepare_factors();
         find_bound();
         collect_survivors();
         const std::uint64_t survivors = reserved_.load();
@@ -117,6 +135,11 @@ public:
     }
 
 private:
+    void prepare_factors() {
+        for (std::uint64_t tensor = 0; tensor < arguments_.tensors; ++tensor)
+            prepare_right_factors(device_, arguments_.scores[tensor], right_ + plan_.right_begin[tensor]);
+    }
+
     void find_bound() {
         constexpr std::uint64_t lines_a_task = 256;
         for_each_piece(device_, Pieces(lines_a_task, plan_.sample.lines), [&](Piece piece, std::int64_t) {
@@ -140,9 +163,7 @@ private:
         for (std::uint64_t taken = 0; at < end; ++tensor) {
             const std::uint64_t tensor_begin = tensor > 0 ? plan_.ends[tensor - 1] : 0;
             const std::uint64_t count = std::min(end, plan_.ends[tensor]) - at;
-            std::uint32_t indices[Sample::line];
-            for (std::uint64_t i = 0; i < count; ++i) indices[i] = static_cast<std::uint32_t>(at - tensor_begin + i);
-            compute_keys(arguments_.scores[tensor], {indices, count}, keys + taken);
+            compute_keys(arguments_.scores[tensor], at - tensor_begin, count, keys + taken);
             taken += count;
             at += count;
         }
@@ -178,11 +199,14 @@ private:
         const auto size = static_cast<std::uint32_t>(piece.end - piece.begin);
         const std::uint32_t whole = size - size % run_step;
         Offsets offsets;
-        Filtered found = bounds_[piece.array].filter(filter_, piece.begin, whole, offsets);
+        alignas(64) float scores[longest_run];  // where they are filtered directly, only those past `whole`
+        const bool direct = is_filtered_directly(score);
+        if (!direct) compute_run(piece, whole, scores);
+        Filtered found = direct ? bounds_[piece.array].filter(filter_, piece.begin, whole, offsets)
+                                : filter_.values(scores, whole, score_of(bound_), offsets);
+        if (whole < size) compute_scores(score, piece.begin + whole, size - whole, scores + whole);
         for (std::uint32_t offset = whole; offset < size; ++offset) {
-            const auto scalar = static_cast<std::uint32_t>(piece.begin + offset);
-            std::uint32_t key;
-            compute_keys(score, {&scalar, 1}, &key);
+            const std::uint32_t key = rank_key(scores[offset]);
             found.nans += key == 0;
             if (key >= bound_) offsets[found.count++] = static_cast<std::uint16_t>(offset);
         }
@@ -194,8 +218,19 @@ private:
         std::uint32_t *const indices = indices_ + run.first, *const keys = keys_ + run.first;
         for (std::uint32_t i = 0; i < found.count; ++i)
             indices[i] = static_cast<std::uint32_t>(piece.begin + offsets[i]);
-        compute_keys(score, {indices, found.count}, keys);
+        if (direct)
+            compute_keys(score, {indices, found.count}, keys);
+        else
+            for (std::uint32_t i = 0; i < found.count; ++i) keys[i] = rank_key(scores[offsets[i]]);
         for (std::uint32_t i = 0; i < found.count; ++i) run.highest = std::max(run.highest, keys[i]);
+    }
+
+    // The scores of the first `count` scalars of a run. An excluded one counts as no number.
+    void compute_run(Piece piece, std::uint32_t count, float *scores) const {
+        const speft_score &score = arguments_.scores[piece.array];
+        filter_.scores(score, piece.begin, count, right_ + plan_.right_begin[piece.array], scores);
+        for (const std::uint32_t index : find_excluded(score, piece.begin, count))
+            scores[index - piece.begin] = std::numeric_limits<float>::quiet_NaN();
     }
 
     void report(std::int64_t done, std::int64_t total) const {
@@ -292,18 +327,14 @@ private:
     std::uint32_t *const sample_;
     std::uint32_t *const keys_;  // of the survivors; those of a run in rising order of their indices
     std::uint32_t *const indices_;
+    float *const right_;  // factors of all tensors, prepared
     unsigned zero_bits_ = 32;  // of every key
     std::uint32_t bound_ = 0;
     std::vector<ScoreBound> bounds_;  // `bound_` for each tensor
     std::atomic<std::uint64_t> reserved_{0};
-    std::atomic<std::uint64_t> nans_{0};
+    std::atomic<std::uint64_t> nans_{0};  // and excluded
     std::uint32_t threshold_ = 0;
 };
-
-// Ranking by |sum/total_weight| as by |sum| needs a divisor that keeps order and makes no NaN.
-bool keeps_order(const speft_score &score) {
-    return score.formula != SPEFT_SCORE_ABS_GRADIENT || (score.total_weight > 0 && std::isfinite(score.total_weight));
-}
 
 }  // namespace
 
@@ -319,10 +350,7 @@ std::uint64_t select_top_bracketed_scratch(const speft_backend_device &, const s
 
 void select_top_bracketed(const speft_backend_device &device, const speft_select_top &arguments, void *scratch,
                           const ScoreFilter &filter) {
-    if (std::all_of(arguments.scores, arguments.scores + arguments.tensors, keeps_order))
-        BracketedTop(device, arguments, filter, scratch).run();
-    else
-        select_top(device, arguments);
+    BracketedTop(device, arguments, filter, scratch).run();
 }
 
 }  // namespace speft::cpu

@@ -1,6 +1,9 @@
 // A bound on the scores of one tensor, in terms of what its filter reads.
 #pragma once
 
+#include <cmath>
+
+#include "backends/cpu/reference/score_keys.h"
 #include "backends/cpu/selection/score_filter.h"
 #include "core/base/scalar.h"
 #include "core/base/score.h"
@@ -15,12 +18,18 @@ inline float score_of(std::uint32_t key) {
     return bit_copy<float>(key >= 0x80000000u ? key - 0x80000000u : 0x80000000u + (0x80000000u - key));
 }
 
+// Whether its scores need not be computed before they are filtered.
+inline bool is_filtered_directly(const speft_score &score) {
+    return score.excluded_count == 0 && !has_factors(score.formula);
+}
+
+// Of a tensor that is filtered directly.
 class ScoreBound {
 public:
     // `key` is the key of a number.
     ScoreBound(const speft_score &score, std::uint32_t key) : score_(&score), lowest_(score_of(key)) {
         const bool brain = score.weights_type == SPEFT_SCALAR_BFLOAT16;
-        if (score.formula == SPEFT_SCORE_ABS_GRADIENT)
+        if (has_plain_gradients())
             lowest_ = bit_copy<float>(find_lowest_magnitude(std::uint32_t{0x7f800000}, key, [&](std::uint32_t bits) {
                 return bit_copy<float>(bits) / score.total_weight;
             }));
@@ -34,22 +43,11 @@ public:
 
     // The scalars of [first, first + count) that reach the bound; `count` as ScoreFilter wants it.
     Filtered filter(const ScoreFilter &filter, std::uint64_t first, std::uint32_t count, Offsets &offsets) const {
-        switch (score_->formula) {
-        case SPEFT_SCORE_ABS_WEIGHT:
-            return has_magnitudes16()
-                       ? filter.magnitudes16(static_cast<const std::uint16_t *>(score_->weights) + first, count,
-                                             lowest16_, infinity16_, offsets)
-                       : filter.magnitudes(static_cast<const float *>(score_->weights) + first, count, lowest_,
-                                           offsets);
-        case SPEFT_SCORE_ABS_GRADIENT: return filter.magnitudes(score_->sums + first, count, lowest_, offsets);
-        case SPEFT_SCORE_ABS_PRODUCT: {
-            const std::uint64_t width = score_->weights_type == SPEFT_SCALAR_FLOAT32 ? 4 : 2;
-            const char *const weights = static_cast<const char *>(score_->weights) + first * width;
-            return filter.products[score_->weights_type](score_->sums + first, weights, count, score_->total_weight,
-                                                         lowest_, offsets);
-        }
-        default: return filter.values(score_->sums + first, count, lowest_, offsets);
-        }
+        if (has_magnitudes16())
+            return filter.magnitudes16(static_cast<const std::uint16_t *>(score_->weights) + first, count, lowest16_,
+                                       infinity16_, offsets);
+        if (has_plain_gradients()) return filter.magnitudes(score_->sums + first, count, lowest_, offsets);
+        return filter.formula(*score_, first, count, lowest_, offsets);
     }
 
 private:
@@ -66,6 +64,12 @@ private:
                 low = static_cast<Bits>(middle + 1);
         }
         return low;
+    }
+
+    // Ranking by |sum/total_weight| as by |sum| needs a divisor that keeps order and makes no NaN.
+    bool has_plain_gradients() const {
+        return score_->formula == SPEFT_SCORE_ABS_GRADIENT && score_->total_weight > 0 &&
+               std::isfinite(score_->total_weight);
     }
 
     bool has_magnitudes16() const {

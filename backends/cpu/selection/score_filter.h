@@ -1,10 +1,12 @@
 // The inner loops of a bracketed selection, as each instruction set has them: which scalars of a run score at least
-// as high as a bound. They see numbers only; score_bound.h turns formulas into bounds.
+// as high as a bound. score_bound.h chooses among them. Where a score takes more than its scalar, or some are excluded,
+// the scores of a run are computed first and then filtered as values.
 #pragma once
 
 #include <cstdint>
 
 #include "backends/cpu/selection/offsets.h"
+#include "speft/backend.h"
 
 namespace speft::cpu {
 
@@ -22,10 +24,12 @@ struct ScoreFilter {
     Filtered (*magnitudes)(const float *values, std::uint32_t count, float lowest, Offsets &offsets);
     // value >= lowest
     Filtered (*values)(const float *values, std::uint32_t count, float lowest, Offsets &offsets);
-    // |sum/total_weight · weight| >= lowest, each operation rounded; by SPEFT_SCALAR_… of the weights.
-    using Products = Filtered (*)(const float *sums, const void *weights, std::uint32_t count, float total_weight,
-                                  float lowest, Offsets &offsets);
-    Products products[3];
+    // score >= lowest, by the tensor's formula, which looks at each scalar alone: no factors, and none is excluded.
+    Filtered (*formula)(const speft_score &score, std::uint64_t first, std::uint32_t count, float lowest,
+                        Offsets &offsets);
+    // scores[i] is that of the scalar first + i, excluded or not. `right`: as right_factors.h prepares them.
+    void (*scores)(const speft_score &score, std::uint64_t first, std::uint32_t count, const float *right,
+                   float *scores);
 };
 
 #ifdef __x86_64__

@@ -28,6 +28,7 @@ struct Avx2 {
     static Floats load(const Half *source) {
         return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(source)));
     }
+    static void store(float *target, Floats values) { _mm256_storeu_ps(target, values); }
     static Floats magnitude(Floats values) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values); }
     static std::uint32_t at_least(Floats values, Floats bound) {
         return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(values, bound, _CMP_GE_OQ)));

@@ -24,6 +24,7 @@ struct Avx512 {
     static Floats load(const Half *source) {
         return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(source)));
     }
+    static void store(float *target, Floats values) { _mm512_storeu_ps(target, values); }
     static Floats magnitude(Floats values) { return _mm512_abs_ps(values); }
     static std::uint32_t at_least(Floats values, Floats bound) {
         return mask_bits(_mm512_cmp_ps_mask(values, bound, _CMP_GE_OQ));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "backends/cpu/selection/score_filter.h"
+#include "backends/cpu/selection/score_vectors_template.h"
 
 namespace speft::cpu {
 namespace {
@@ -67,13 +68,10 @@ struct ScoreFilterTemplate {
         return filter_scores(count, lowest, offsets, [=](std::uint32_t i) { return Set::load(values + i); });
     }
 
-    template <class Weight>
-    static Filtered products(const float *sums, const void *weights, std::uint32_t count, float total_weight,
-                             float lowest, Offsets &offsets) {
-        const Floats divisor = Set::broadcast(total_weight);
-        const auto *typed = static_cast<const Weight *>(weights);
-        return filter_scores(count, lowest, offsets, [=](std::uint32_t i) {
-            return Set::magnitude(Set::load(sums + i) / divisor * Set::load(typed + i));
+    static Filtered formula(const speft_score &score, std::uint64_t first, std::uint32_t count, float lowest,
+                            Offsets &offsets) {
+        return ScoreVectorsTemplate<Set>::visit(score, first, [&](auto vector_at) {
+            return filter_scores(count, lowest, offsets, vector_at);
         });
     }
 
@@ -81,7 +79,8 @@ struct ScoreFilterTemplate {
         .magnitudes16 = magnitudes16,
         .magnitudes = magnitudes,
         .values = values,
-        .products = {products<float>, products<typename Set::BFloat>, products<typename Set::Half>},
+        .formula = formula,
+        .scores = ScoreVectorsTemplate<Set>::scores,
     };
 };
 

@@ -9,6 +9,7 @@
 #include "bindings/python/native/dlpack.h"
 #include "bindings/python/native/objects.h"
 #include "bindings/python/native/openmp.h"
+#include "bindings/python/native/scores.h"
 %}
 
 /* A callback may have left an exception. */
@@ -161,6 +162,8 @@ BUFFER(const speft_hyperparameters *const *)
 int32_t report_progress(void *user, int64_t done, int64_t total);
 int32_t write_bytes(void *user, const void *bytes, uint64_t count);
 void write_log(void *user, int32_t level, const char *message);
+int32_t compute_scores(void *user, int64_t parameter, const speft_tensor *weights, const speft_tensor *gradient,
+                       const speft_tensor *scores);
 void drop_reference(void *object);
 void run_on_openmp(void *user, int64_t count, void (*body)(void *argument, int64_t index), void *argument);
 %nocallback;

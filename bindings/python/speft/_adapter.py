@@ -26,7 +26,7 @@ from ._options import (
     groups_of,
     name_of,
 )
-from ._tensor import Tensor, TensorLike, borrow, dtype_name, new_indices
+from ._tensor import Tensor, TensorLike, borrow, dtype_name, lent, new_indices
 from ._weights import Quantized
 
 
@@ -57,9 +57,32 @@ class Adapter:
     Args:
         context: where it lives.
         parameters: at least one; names are unique.
-        selection: how scalars are chosen: ``"gradient"``, ``"snip"``, ``"magnitude"``, ``"random"``,
-            ``"mask"`` (given with `set_mask`) or ``"scores"`` (given with `set_scores`); the other names of
-            `speft.SELECTIONS` are `Unsupported` in this version.
+        selection: how scalars are chosen: the largest of a score of each, with θ the weight and g the mean of
+            what was observed.
+
+            - ``"gradient"``: abs(g)
+            - ``"snip"``: abs(gθ)
+            - ``"force"``: -gθ
+            - ``"taylor-fo"``: (gθ)²
+            - ``"fisher"``: the mean of g², with g the gradient of one observation, or of one example where
+              `observe` has their `example_offsets`
+            - ``"synflow"``: g·abs(θ), where g is observed as ∂R/∂abs(θ), R the sum of the outputs of the
+              network with all weights replaced by their absolute values and its non-linearities taken out
+            - ``"grasp"``: -hθ, where h, observed in place of gradients, is the product of the loss's Hessian
+              and the mean gradient; ``"grasp-code"``: hθ, the sign of the public code
+            - ``"wanda"``: abs(θ)·‖x‖, with x the inputs that the weight multiplies, from activations only
+            - ``"magnitude"``: abs(θ); ``"smallest-magnitude"``: -abs(θ)
+            - ``"low-rank"``: the absolute entries of the best approximation of the weight matrix of rank
+              `approximation_rank`
+            - ``"weight-change"``: abs(θ - θ0), θ0 given with `set_reference`, to which the weights then
+              return
+            - ``"random"``: the same probability for each
+            - ``"spiel-ag"``, ``"spiel-ma"``: random at first; then masks move to where gradients accumulate,
+              or to where SM3, the optimizer that it requires, has the largest second moments
+            - ``"mask"``: given with `set_mask`; ``"scores"``: given with `set_scores`
+            - ``"score-function"``: computed by `score`
+
+            ``"sparsegrad"`` and ``"meprop"`` are `Unsupported` in this version.
         scope: ``"global"``, one ranking over all sparse parameters; ``"per-tensor"``, the same share of
             each; or ``"per-row"``, the same share of each index of their first axis.
         density: the share of the sparse parameters' scalars to select, in (0, 1].
@@ -70,11 +93,39 @@ class Adapter:
             parameters'.
         random: ``"exact"`` or ``"bernoulli"`` (each scalar by itself, so that their number varies).
         seed: of random masks, which are a function of it and of the parameters' names.
-        optimizer: ``"adamw"`` or ``"sgd"``; others are `Unsupported` in this version.
+        approximation_rank: of ``"low-rank"``; None: 128.
+        mean: of ``"gradient"`` and ``"snip"``: ``"signed"``, the absolute value of the mean gradient, or
+            ``"absolute"``, the mean of absolute gradients.
+        score: of ``"score-function"``, called as ``score(name, weights, gradient, scores)`` for each sparse
+            parameter while the masks are chosen: reads `weights` and `gradient` (the mean of what was
+            observed, or None), and writes to `scores`, float32. All are a `Tensor` of the parameter's shape,
+            lent for the call. What it raises comes out of `select`.
+        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"``, ``"lion"``, ``"sm3"`` or ``"adafactor"``.
         age: ``"common"``, one count of updates for each parameter, or ``"per-weight"``.
+        state: how moments and velocities are kept: ``"float32"``; ``"bfloat16"``, rounded stochastically; or
+            ``"blocks8"``, a byte each with a scale for every 64.
         delta_type: ``"float32"``, or ``"bfloat16"``: 2 bytes a weight less, rounded stochastically.
-        total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments: how masks move
-            while training; `Unsupported` in this version.
+        total_steps: T, at and after which nothing moves and towards which the rate falls; None: not known,
+            the rate stays.
+        reselect_every: S: SpIEL reselects after step `window` and after every S steps from there on; None:
+            20. With any other method but given masks and scores and ``"weight-change"``, the masks are
+            dynamic: after every S steps the host observes again, where the method needs it, and calls
+                `reselect`. Scalars that
+            leave stay as trained, *settled*. None: masks stay.
+        window: γ: the steps before a reselection over which ``"spiel-ag"`` averages gradients; None: 5.
+        rate: ξ, of SpIEL: the share of the k selected scalars that a reselection replaces; None: 0.2. The
+            first one replaces all.
+        schedule: of SpIEL's rate, after step t: ``"linear"``, ξ(T-t)/T; ``"cosine"``, ξ/2·(1 + cos(πt/T));
+            ``"constant"``, ξ; ``"none"``, no further replacements; None: linear where there are
+            `total_steps`, else constant.
+        candidates: K: how many scalars ``"spiel-ag"`` follows in a window, of all parameters together; None:
+            k.
+        drop: which scalars SpIEL drops: those of the least ``"magnitude"`` of their delta, or of the least
+            ``"change"`` of it since the last reselection; None: magnitude.
+        keep_moments: whether scalars that stay selected in dynamic masks keep their moments; SpIEL's always
+            do.
+        settled_limit: the most settled scalars: of more, those that changed least regain their original bits.
+            None: any number.
 
     Raises:
         InvalidArgument: the message names the parameter or the option.
@@ -85,11 +136,12 @@ class Adapter:
 
     def __init__(self, context: Context, parameters: Sequence[Parameter], **options: Any):
         structs = Pointers(parameter.to_native() for parameter in parameters)
+        score = options["score"] = _scorer(options.get("score"), parameters)
         native_options = adapter_options(**options)
         handle = call(
             _capi.speft_create_adapter, context.handle, native_options, structs.addresses, len(structs)
         )
-        self._open(context, handle)
+        self._open(context, handle, score)
 
     @classmethod
     def load(cls, context: Context, source: Source, *, progress: Progress | None = None) -> Adapter:
@@ -139,6 +191,7 @@ class Adapter:
         """
         structs = Pointers(parameter.to_native() for parameter in parameters)
         plan = make(_capi.speft_memory_plan, tokens=integer("tokens", tokens))
+        options["score"] = _scorer(options.get("score"), parameters)
         call(
             _capi.speft_plan_memory,
             context.handle,
@@ -147,7 +200,9 @@ class Adapter:
             len(structs),
             plan,
         )
-        return MemoryPlan(plan.observation, plan.announced_observation, plan.selection, plan.training)
+        return MemoryPlan(
+            plan.observation, plan.announced_observation, plan.selection, plan.training, plan.reselection
+        )
 
     # ---- what is in it ----
 
@@ -182,6 +237,9 @@ class Adapter:
             selected_scalars=state.selected_scalars,
             trained_scalars=state.trained_scalars,
             targeted_scalars=state.targeted_scalars,
+            settled_scalars=state.settled_scalars,
+            next_reselection=state.next_reselection or None,
+            reselection_due=bool(state.reselection_due),
         )
 
     def selected_count(self, parameter: int | str) -> int:
@@ -202,13 +260,39 @@ class Adapter:
     def deltas(self, parameter: int | str) -> Tensor:
         """What is added to the selected scalars: [k] in the mask's order, lent, to be read.
 
-        float32, or what `delta_type` says.
+        float32, or what `delta_type` says. To be asked for again after a reselection.
 
         Raises:
             InvalidState: before `select`.
         """
         view = call(_capi.speft_get_deltas, self.handle, self._position(parameter))
         return Tensor(view, self.handle, read_only=True)
+
+    def ages(self, parameter: int | str) -> Tensor:
+        """How many updates are behind the moments of each selected scalar: int64 [k], a copy.
+
+        All are the parameter's own count unless ages are kept ``"per-weight"``, as masks that move need it.
+
+        Raises:
+            InvalidState: before `select`.
+        """
+        ages = new_indices(self.selected_count(parameter))
+        call(_capi.speft_get_ages, self.handle, self._position(parameter), borrow("ages", ages))
+        return ages
+
+    def dropped(self, parameter: int | str) -> Tensor:
+        """The flat indices that left the mask in the last reselection, rising: int64, a copy.
+
+        None before the first one, and of an adapter from a file.
+
+        Raises:
+            InvalidState: before `select`.
+        """
+        return self._moved(parameter, _capi.SPEFT_MOVED_DROPPED)
+
+    def grown(self, parameter: int | str) -> Tensor:
+        """The flat indices that came into the mask in the last reselection, as `dropped`."""
+        return self._moved(parameter, _capi.SPEFT_MOVED_GROWN)
 
     def measure_rounding_loss(self, parameter: int | str | None = None) -> float:
         """The share of Σ|δ| that rounding θ0+δ to the weight's type loses.
@@ -282,7 +366,7 @@ class Adapter:
         """Announces the weight of the batch whose gradients follow. Optional: it saves one accumulator.
 
         Raises:
-            InvalidState: after `select`, or when a batch is open.
+            InvalidState: after `select`, unless masks are dynamic; or when a batch is open.
         """
         call(_capi.speft_begin_observation, self.handle, weight)
         self._announced = True
@@ -296,16 +380,32 @@ class Adapter:
         dy: TensorLike | None = None,
         layout: str = "out_in",
         scale: float = 1.0,
+        example_offsets: TensorLike | None = None,
     ) -> None:
         """Adds a gradient to what a parameter has received in this batch.
 
-        Its forms are those of `accumulate`. It is dropped where the selection needs no gradients, and for
-        dense parameters.
+        It is dropped where the selection needs no gradients, and for dense parameters.
+
+        Args:
+            parameter: which.
+            dense, x, dy, layout, scale: as for `accumulate`; ``"wanda"`` needs no `dy`.
+            example_offsets: for ``"fisher"`` from activations: int64 [examples + 1] in host memory, the first
+                token of each example, and the number of tokens at the end. Each example then counts by the
+                square of its own gradient. Under a loss that is a mean over examples, `scale` is their
+                number.
 
         Raises:
-            InvalidState: after `select`.
+            InvalidState: after `select`, unless masks are dynamic.
         """
-        gradient = gradient_of(dense=dense, x=x, dy=dy, layout=layout, scale=scale)
+        gradient = gradient_of(
+            dense=dense,
+            x=x,
+            dy=dy,
+            layout=layout,
+            scale=scale,
+            observed=True,
+            example_offsets=example_offsets,
+        )
         call(_capi.speft_observe, self.handle, self._position(parameter), gradient)
 
     def finish_observation(self, weight: float | None = None) -> None:
@@ -328,7 +428,7 @@ class Adapter:
         """Forgets all that was observed, an open batch included: after a backward pass that failed, say.
 
         Raises:
-            InvalidState: after `select`.
+            InvalidState: after `select`, unless masks are dynamic.
         """
         call(_capi.speft_clear_observations, self.handle)
         self._announced = False
@@ -358,6 +458,18 @@ class Adapter:
         """
         call(_capi.speft_set_scores, self.handle, self._position(parameter), borrow("scores", scores))
 
+    def set_reference(self, parameter: int | str, original: TensorLike) -> None:
+        """Gives the weights that ``selection="weight-change"`` measures from and returns to: a copy is kept.
+
+        Args:
+            parameter: which.
+            original: of the parameter's type and shape.
+
+        Raises:
+            InvalidState: after `select`.
+        """
+        call(_capi.speft_set_reference, self.handle, self._position(parameter), borrow("original", original))
+
     def select(self, progress: Progress | None = None) -> None:
         """Chooses the masks. The weights, which must be bound, equal round(θ0+δ) from here on.
 
@@ -374,14 +486,26 @@ class Adapter:
         """
         call(_capi.speft_select, self.handle, progress_of(progress))
 
-    def reselect(self, progress: Progress | None = None) -> Reselection:
-        """Chooses again while training, when that is due: to be called after every step.
+    def reselect(self, progress: Progress | None = None) -> Reselection | None:
+        """Chooses again while training, when that is due: to be called after every step where masks move.
 
-        `Unsupported` in this version.
+        The next step is refused as long as one is due. The gradients of sparse parameters are cleared, and
+        tensors that the adapter lent before are no longer its own.
+
+        Returns:
+            What moved, or None when none was due.
+
+        Raises:
+            InvalidState: not selected; unmerged; weights not bound, or changed behind the adapter; nothing
+                observed since the last selection where the method needs it.
+            InvalidArgument: fewer scalars can be selected than are asked for. All is as before then.
+            Cancelled: by `progress`.
         """
         moved = make(_capi.speft_reselection)
         call(_capi.speft_reselect, self.handle, progress_of(progress), moved)
-        return Reselection(moved.step, moved.dropped, moved.grown, moved.settled)
+        if not moved.due:
+            return None
+        return Reselection(moved.step, moved.dropped, moved.grown, moved.settled, self.state.selected_scalars)
 
     # ---- training ----
 
@@ -574,7 +698,7 @@ class Adapter:
 
     # ---- inside ----
 
-    def _open(self, context: Context, handle: Any) -> None:
+    def _open(self, context: Context, handle: Any, score: Any = None) -> None:
         self._owned = handle
         self._context = context
         count = _capi.speft_count_parameters(handle)
@@ -582,7 +706,7 @@ class Adapter:
         self._positions = {parameter.name: position for position, parameter in enumerate(self._parameters)}
         # What keeps the host's memory alive while it is bound: the producers' capsules.
         self._bound: dict[int, Any] = {}
-        _capi.tie(handle, self._bound)
+        _capi.tie(handle, (self._bound, score))
         self._announced = False
 
     @classmethod
@@ -603,6 +727,12 @@ class Adapter:
     ) -> None:
         options, path = save_options(target, format, progress)
         call(function, self.handle, options, path)
+
+    def _moved(self, parameter: int | str, which: int) -> Tensor:
+        position = self._position(parameter)
+        indices = new_indices(call(_capi.speft_get_moved, self.handle, position, which, None))
+        call(_capi.speft_get_moved, self.handle, position, which, borrow("indices", indices))
+        return indices
 
     def _linear(
         self,
@@ -639,3 +769,17 @@ class Adapter:
                     f"parameter must be one of ({', '.join(self._positions)}), got {parameter!r}"
                 ) from None
         return integer("parameter", parameter)
+
+
+def _scorer(score: Any, parameters: Sequence[Parameter]) -> Any:
+    """What the library calls for `score`."""
+    if score is None:
+        return None
+    if not callable(score):
+        raise TypeError(f"score must be callable with (name, weights, gradient, scores), got {score!r}")
+    names = [parameter.name for parameter in parameters]
+
+    def compute(position: int, *capsules: Any) -> None:
+        score(names[position], *(None if capsule is None else lent(capsule) for capsule in capsules))
+
+    return compute

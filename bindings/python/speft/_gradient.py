@@ -19,11 +19,15 @@ def gradient_of(
     values: TensorLike | None = None,
     layout: str = "out_in",
     scale: float = 1.0,
+    observed: bool = False,
+    example_offsets: TensorLike | None = None,
 ) -> Any:
-    """The C struct for the one form that is given. See `Adapter.accumulate`."""
+    """The C struct for the one form that is given. See `Adapter.accumulate` and `Adapter.observe`."""
     tensors = {"dense": dense, "x": x, "dy": dy, "values": values}
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     kind = _KINDS.get(tuple(given))
+    if observed and tuple(given) == ("x",):  # all that Wanda needs
+        kind = _capi.SPEFT_GRADIENT_ACTIVATIONS
     if kind is None:
         raise InvalidArgument(
             "a gradient is given as dense=, as x= and dy=, or as values=; "
@@ -31,6 +35,8 @@ def gradient_of(
         )
     if scale == 0:
         raise InvalidArgument("scale must not be 0")
+    if example_offsets is not None:
+        given["example_offsets"] = example_offsets
     return make(
         _capi.speft_gradient,
         kind=kind,

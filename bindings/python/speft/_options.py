@@ -31,6 +31,8 @@ SELECTIONS: dict[str, int] = {
     "spiel-ma": _capi.SPEFT_SELECT_SPIEL_MA,
     "sparsegrad": _capi.SPEFT_SELECT_SPARSEGRAD,
     "meprop": _capi.SPEFT_SELECT_MEPROP,
+    "smallest-magnitude": _capi.SPEFT_SELECT_SMALLEST_MAGNITUDE,
+    "score-function": _capi.SPEFT_SELECT_SCORE_FUNCTION,
 }
 SCOPES = {
     "global": _capi.SPEFT_SCOPE_GLOBAL,
@@ -38,17 +40,33 @@ SCOPES = {
     "per-row": _capi.SPEFT_SCOPE_PER_ROW,
 }
 RANDOMS = {"exact": _capi.SPEFT_RANDOM_EXACT, "bernoulli": _capi.SPEFT_RANDOM_BERNOULLI}
-SCHEDULES = {"linear": 1, "cosine": 2, "constant": 3, "none": 4}
-DROPS = {"magnitude": 0, "change": 1}
+MEANS = {"signed": _capi.SPEFT_MEAN_SIGNED, "absolute": _capi.SPEFT_MEAN_OF_ABSOLUTES}
+SCHEDULES = {
+    "linear": _capi.SPEFT_SCHEDULE_LINEAR,
+    "cosine": _capi.SPEFT_SCHEDULE_COSINE,
+    "constant": _capi.SPEFT_SCHEDULE_CONSTANT,
+    "none": _capi.SPEFT_SCHEDULE_NONE,
+}
+DROPS = {"magnitude": _capi.SPEFT_DROP_MAGNITUDE, "change": _capi.SPEFT_DROP_CHANGE}
 OPTIMIZERS = {
     "adamw": _capi.SPEFT_OPTIMIZER_ADAMW,
     "sgd": _capi.SPEFT_OPTIMIZER_SGD,
     "sm3": _capi.SPEFT_OPTIMIZER_SM3,
     "lion": _capi.SPEFT_OPTIMIZER_LION,
     "adafactor": _capi.SPEFT_OPTIMIZER_ADAFACTOR,
+    "adam": _capi.SPEFT_OPTIMIZER_ADAM,
 }
 AGES = {"common": _capi.SPEFT_AGE_COMMON, "per-weight": _capi.SPEFT_AGE_PER_WEIGHT}
-DECAYS = {"original": _capi.SPEFT_DECAY_TO_ORIGINAL, "zero": _capi.SPEFT_DECAY_TO_ZERO}
+STATES = {
+    "float32": _capi.SPEFT_STATE_FLOAT32,
+    "bfloat16": _capi.SPEFT_STATE_BFLOAT16,
+    "blocks8": _capi.SPEFT_STATE_BLOCKS8,
+}
+DECAYS = {
+    "original": _capi.SPEFT_DECAY_TO_ORIGINAL,
+    "zero": _capi.SPEFT_DECAY_TO_ZERO,
+    "after": _capi.SPEFT_DECAY_AFTER_UPDATE,
+}
 DELTA_TYPES = {"float32": _capi.SPEFT_DELTA_FLOAT32, "bfloat16": _capi.SPEFT_DELTA_BFLOAT16}
 ROLES = {"sparse": _capi.SPEFT_ROLE_SPARSE, "dense": _capi.SPEFT_ROLE_DENSE}
 PARTS = {"whole": _capi.SPEFT_PART_WHOLE, "range": _capi.SPEFT_PART_RANGE, "block": _capi.SPEFT_PART_BLOCK}
@@ -124,11 +142,12 @@ class Hyperparameters:
 
     Attributes:
         lr: the learning rate.
-        betas: AdamW's decay of the first and second moment.
-        eps: AdamW's, added to the root of the second moment.
-        weight_decay: strength of the decay: AdamW's is decoupled, SGD's is added to the gradient.
+        betas: AdamW's, Adam's and Lion's decay of the first and second moment.
+        eps: AdamW's and Adam's, added to the root of the second moment.
+        weight_decay: strength of the decay: it is decoupled, but Adam's and SGD's is added to the gradient.
         decay: what it pulls to: ``"original"`` pulls the delta to 0 and so the weight to its pretrained
-            value; ``"zero"`` pulls the weight itself to 0, as PyTorch's optimizers do.
+            value; ``"zero"`` pulls the weight itself to 0, as PyTorch's optimizers do; ``"after"`` the delta
+            to 0 as SpIEL does, decoupled and after the update, with any optimizer.
         momentum: SGD's, in [0, 1).
     """
 
@@ -166,6 +185,10 @@ class AdapterState:
         selected_scalars: over all sparse parameters.
         trained_scalars: those and the dense ones.
         targeted_scalars: all scalars of the sparse parameters, the denominator of the density.
+        settled_scalars: no longer selected, but changed by then: dynamic masks.
+        next_reselection: the step after which the masks move next, the present one when that is due; None:
+            they do not.
+        reselection_due: whether `Adapter.reselect` has to come before the next step.
     """
 
     selected: bool
@@ -176,16 +199,33 @@ class AdapterState:
     selected_scalars: int
     trained_scalars: int
     targeted_scalars: int
+    settled_scalars: int
+    next_reselection: int | None
+    reselection_due: bool
 
 
 @dataclass(frozen=True)
 class Reselection:
-    """What a reselection moved: how many weights were dropped, grown and settled, and at which step."""
+    """What a reselection moved.
+
+    Attributes:
+        step: after which it came.
+        dropped: scalars that are no longer selected; with dynamic masks they are settled.
+        grown: scalars that are newly selected.
+        settled: scalars of the settled set, by now.
+        selected: scalars that are selected, by now.
+    """
 
     step: int
     dropped: int
     grown: int
     settled: int
+    selected: int
+
+    @property
+    def turnover(self) -> float:
+        """The share of the selected scalars that are new."""
+        return self.grown / self.selected if self.selected else 0.0
 
 
 @dataclass(frozen=True)
@@ -197,12 +237,14 @@ class MemoryPlan:
         announced_observation: the same where `Adapter.begin_observation` announces each batch: one of them.
         selection: while `Adapter.select` runs, after announced observations.
         training: from the selection on, while gradients arrive and steps are taken.
+        reselection: while `Adapter.reselect` runs; 0 where masks do not move.
     """
 
     observation: int
     announced_observation: int
     selection: int
     training: int
+    reselection: int
 
 
 def adapter_options(
@@ -215,8 +257,12 @@ def adapter_options(
     model_scalars: int | None = None,
     random: str = "exact",
     seed: int = 0,
+    approximation_rank: int | None = None,
+    mean: str = "signed",
+    score: Any = None,
     optimizer: str = "adamw",
     age: str = "common",
+    state: str = "float32",
     delta_type: str = "float32",
     total_steps: int | None = None,
     reselect_every: int | None = None,
@@ -226,18 +272,26 @@ def adapter_options(
     candidates: int | None = None,
     drop: str | None = None,
     keep_moments: bool | None = None,
+    settled_limit: int | None = None,
 ) -> Any:
-    """The C struct for the keyword options that `speft.Adapter` documents."""
-    moving = {
+    """The C struct for the keyword options that `speft.Adapter` documents.
+
+    `score` is what `_capi.compute_scores` calls: with a position and DLPack capsules.
+    """
+    counts = {
         "total_steps": total_steps,
         "reselect_every": reselect_every,
         "window": window,
-        "rate": rate,
-        "schedule": None if schedule is None else code_of("schedule", schedule, SCHEDULES),
         "candidates": candidates,
+        "settled_limit": settled_limit,
+    }
+    moving = {
+        "rate": _given("rate", rate, "in (0, 1]"),
+        "schedule": None if schedule is None else code_of("schedule", schedule, SCHEDULES),
         "drop": None if drop is None else code_of("drop", drop, DROPS),
         "keep_moments": None if keep_moments is None else int(keep_moments),
     }
+    moving |= {name: _count(name, value) for name, value in counts.items() if value is not None}
     given = {name: value for name, value in moving.items() if value is not None}
     return make(
         _capi.speft_adapter_options,
@@ -248,16 +302,22 @@ def adapter_options(
             scope=code_of("scope", scope, SCOPES),
             random=code_of("random", random, RANDOMS),
             density=_given("density", density, "in (0, 1]") or 0.0,
-            budget=integer("budget", _given("budget", budget, "at least 1") or 0),
-            rank=integer("rank", _given("rank", rank, "at least 1") or 0),
-            model_scalars=integer("model_scalars", _given("model_scalars", model_scalars, "at least 1") or 0),
+            budget=_count("budget", budget),
+            rank=_count("rank", rank),
+            model_scalars=_count("model_scalars", model_scalars),
             seed=integer("seed", seed),
+            approximation_rank=_count("approximation_rank", approximation_rank),
+            mean=code_of("mean", mean, MEANS),
+            score=None
+            if score is None
+            else make(_capi.speft_score_function, user=score, compute=_capi.compute_scores),
             schedule=make(_capi.speft_schedule_options, **given) if given else None,
         ),
         optimizer=make(
             _capi.speft_optimizer_options,
             kind=code_of("optimizer", optimizer, OPTIMIZERS),
             age=code_of("age", age, AGES),
+            state=code_of("state", state, STATES),
         ),
     )
 
@@ -267,6 +327,10 @@ def _given(argument: str, value: Any, expected: str) -> Any:
     if value is not None and value == 0:
         raise InvalidArgument(f"{argument} must be {expected}, got {value!r}")
     return value
+
+
+def _count(argument: str, value: int | None) -> int:
+    return integer(argument, _given(argument, value, "at least 1") or 0)
 
 
 def groups_of(hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None) -> list[Any]:

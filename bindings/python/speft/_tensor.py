@@ -117,6 +117,13 @@ def describe(argument: str, tensor: TensorLike) -> tuple[tuple[int, ...], str]:
     return view.shape, dtype_name(view.dtype)
 
 
+def lent(capsule: Any) -> Tensor:
+    """The memory that a DLPack capsule of the library's stands for, which nobody is to consume."""
+    return Tensor(
+        _capi.view_tensor(capsule), capsule, read_only=bool(_capi.get_tensor_flags(capsule) & READ_ONLY)
+    )
+
+
 def new_indices(count: int) -> Tensor:
     """A tensor of `count` zeros, int64, in host memory."""
     memory, shape = bytearray(8 * count), int64s("count", [count])

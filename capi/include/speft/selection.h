@@ -141,7 +141,7 @@ typedef struct speft_schedule_options {
     uint32_t struct_size;
     int32_t schedule;       /* SPEFT_SCHEDULE_…, SpIEL's */
     int64_t total_steps;    /* T; 0: not known, the rate stays */
-    int64_t reselect_every; /* S; 0: 20 for SpIEL, and fixed masks for other methods */
+    int64_t reselect_every; /* S; 0: 20 for SpIEL, or T where that is less; fixed masks for other methods */
     int64_t window;         /* γ in [1, S]; 0: 5, or S where that is less. SpIEL's */
     double rate;            /* ξ in (0, 1]; 0: 0.2. SpIEL's */
     int64_t candidates;     /* K of all parameters together, at least k; 0: k. AG's */
@@ -150,6 +150,9 @@ typedef struct speft_schedule_options {
     int32_t keep_moments;
     /* The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. 0: no limit. */
     int64_t settled_limit;
+    /* 1: speft_get_moved tells what the last reselection has moved: 4 bytes for each dropped and each grown scalar. */
+    int32_t track_moves;
+    int32_t reserved;
 } speft_schedule_options;
 
 /* Scores of the host's own. Called once for each sparse parameter while `speft_select` (or `speft_reselect`) runs, in
@@ -266,7 +269,7 @@ enum { SPEFT_MOVED_DROPPED = 0, SPEFT_MOVED_GROWN = 1 };
 
 /* The flat indices of one parameter that the last reselection has dropped or grown, rising. `*count` (may be NULL) is
  * how many; `indices` (NULL: only count) is the caller's int64 [count] in host memory. None before the first one, and
- * of a loaded adapter. INVALID_STATE before the selection. */
+ * of a loaded adapter. INVALID_STATE before the selection, and where speft_schedule_options.track_moves is not set. */
 SPEFT_API speft_status speft_get_moved(speft_adapter *adapter, int64_t parameter, int32_t which, int64_t *count,
                                        const speft_tensor *indices, speft_error **error);
 

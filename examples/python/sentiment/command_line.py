@@ -8,14 +8,14 @@ import os
 from pathlib import Path
 
 from errors import InputError
-from settings import ALL_METHODS, DEFAULT_METHODS, Settings
+from settings import ALL_METHODS, DEFAULT_METHODS, DOMAINS, Settings
 
 DESCRIPTION = """\
 Compares ways to fine-tune a language model on labelled texts, and checks that sparse adapters reload and
 unmerge exactly.
 
 Without options, MiniLM-L6 learns to tell positive from negative movie-review snippets. With --data and
---model it is your own texts and your own model. Writes report.json, report.png and a folder a method."""
+--model it is your own texts and your own model. Writes a page, figures, pictures and a folder a method."""
 
 
 def read_command_line() -> tuple[Settings, list[str]]:
@@ -33,7 +33,11 @@ def make_parser() -> argparse.ArgumentParser:
         prog="main.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.set_defaults(**dataclasses.asdict(Settings(threads=available_threads())), methods=DEFAULT_METHODS)
-    parser.add_argument("--data", metavar="FILE", help="lines of label, tab, text (default: movie reviews)")
+    texts = parser.add_mutually_exclusive_group()
+    texts.add_argument("--data", metavar="FILE", help="lines of label, tab, text (default: movie reviews)")
+    texts.add_argument(
+        "--domain", choices=DOMAINS, help="which rated texts, without --data (default: %(default)s)"
+    )
     parser.add_argument("--model", metavar="DIRECTORY", help="a Hugging Face checkpoint (default: MiniLM-L6)")
     parser.add_argument("--out", metavar="DIRECTORY", help="for the results (default: %(default)s)")
     parser.add_argument(

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SNIPPETS_SDIST = REPOSITORY / ".cache" / "vaderSentiment-3.3.2.tar.gz"
+DOMAIN_FILES = {
+    "movies": "/movieReviewSnippets_GroundTruth.txt",
+    "news": "/nytEditorialSnippets_GroundTruth.txt",
+    "products": "/amazonReviewSnippets_GroundTruth.txt",
+    "tweets": "/tweets_GroundTruth.txt",
+}
 CLEAR_RATING = 0.5  # ratings run from -4 to 4; nearer to 0 the raters did not agree on a polarity
 FEWEST_ROWS = 100
 LARGEST_EVALUATION = 1000
@@ -49,20 +55,20 @@ class Dataset:
 
 def load_dataset(settings: Settings) -> Dataset:
     """Reads and splits the rows; the split depends on the rows alone, never on the seed of a run."""
-    rows = read_labelled_lines(Path(settings.data)) if settings.data else read_review_snippets()
+    rows = read_labelled_lines(Path(settings.data)) if settings.data else read_rated_texts(settings.domain)
     random.Random("split").shuffle(rows)
     return split_rows(rows[: settings.max_rows])
 
 
-def read_review_snippets() -> list[tuple[str, str]]:
-    """The human-rated movie-review snippets in vaderSentiment's source distribution, as (polarity, text)."""
+def read_rated_texts(domain: str) -> list[tuple[str, str]]:
+    """The human-rated texts of a domain in vaderSentiment's source distribution, as (polarity, text)."""
     try:
         with tarfile.open(SNIPPETS_SDIST) as sdist:
             resources = read_member(sdist, "/hutto_ICWSM_2014.tar.gz")
     except FileNotFoundError:
         raise InputError(f"{SNIPPETS_SDIST} is missing; 'make setup' downloads it") from None
     with tarfile.open(fileobj=io.BytesIO(resources)) as archive:
-        lines = read_member(archive, "/movieReviewSnippets_GroundTruth.txt").decode("utf-8").splitlines()
+        lines = read_member(archive, DOMAIN_FILES[domain]).decode("utf-8").splitlines()
     rated = [(float(rating), text) for _, rating, text in (line.split("\t") for line in lines)]
     return [("positive" if r > 0 else "negative", text) for r, text in rated if abs(r) >= CLEAR_RATING]
 

@@ -6,6 +6,8 @@ Beside this file:
     methods.py        what each method trains      train.py      one method, in a process of its own
     verify.py         reload and unmerge, checked  report.py     table, report.json, report.png
     page.py           report.html, from page.html and loss_curves.py
+    placement.py      where the selected weights lie; its colours in density_scale.py, and its pictures in
+                      placement_picture.py (placement.png) and placement_figures.py (for the page)
     environment.py    machine and versions         tune.py       how learning rates were chosen
 """
 
@@ -21,6 +23,7 @@ from data import load_dataset
 from environment import describe_environment
 from errors import one_line_errors
 from page import write_page
+from placement_picture import write_placement_picture
 from report import table, write_picture, write_report
 from run import read_losses, run_method, verify_method
 from settings import SPARSE_METHODS, Settings
@@ -49,8 +52,11 @@ def main() -> None:
     out = Path(settings.out)
     write_report(report, out / "report.json")
     write_picture(report, out / "report.png")
+    placements = {method["name"]: method["placement"] for method in results if "placement" in method}
+    if placements:
+        write_placement_picture(placements, out / "placement.png")
     write_page(report, {name: read_losses(settings, name) for name in methods}, out / "report.html")
-    print(f"\n{table(report)}\n{out / 'report.html'} has it as a page, beside report.json and the adapters")
+    print(f"\n{table(report)}\n{out / 'report.html'} has it as a page, beside figures, pictures and adapters")
     different = [name for name, same in checks.items() if not same]
     if different:
         sys.exit(f"error: the check failed: {', '.join(different)}")

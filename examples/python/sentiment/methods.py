@@ -9,8 +9,9 @@ from pathlib import Path
 import peft
 import torch
 from model import Classifier, linear_weights
+from placement import describe_placement
 from safetensors.torch import save_file
-from settings import AT_LORA_BUDGET, Settings
+from settings import AT_LORA_BUDGET, MOVING_METHODS, Settings
 from speft.torch import SparseAdapter
 
 LORA_RANK = 2
@@ -21,6 +22,8 @@ LEARNING_RATES = {
     "random": 1e-2,
     "gradient": 4e-3,
     "snip": 4e-3,
+    "spiel-ag": 1e-2,
+    "spiel-ma": 1e-2,
     "full": 1e-4,
     "lora": 5e-3,
 }
@@ -112,12 +115,18 @@ class Sparse(Method):
     def trained(self) -> int:
         return self.adapter.info.trained_scalars
 
+    def placement(self) -> list[dict]:
+        """Where the selected scalars lie now: see placement.py."""
+        masks = self.adapter.masks
+        shapes = {name: tuple(self.model.get_parameter(name).shape) for name in masks}
+        return describe_placement(shapes, {name: len(mask) for name, mask in masks.items()})
+
     def save(self, path: Path) -> None:
         self.adapter.save(path)
 
 
 def make_method(name: str, model: Classifier, settings: Settings) -> Method:
-    """The method of this name: see METHODS and MORE_METHODS in settings.py."""
+    """The method of this name: see ALL_METHODS in settings.py."""
     kind = name.removesuffix(AT_LORA_BUDGET)
     learning_rate = settings.learning_rate or LEARNING_RATES[kind]
     if kind == "head-only":
@@ -128,17 +137,19 @@ def make_method(name: str, model: Classifier, settings: Settings) -> Method:
         return Lora(model, learning_rate)
     targets = linear_weights(model)
     size = {"density": settings.density} if name == kind else {"budget": lora_budget(model, targets)}
+    moves = kind in MOVING_METHODS
     adapter = SparseAdapter(
         model,
         targets=targets,
-        scope="global",
+        scope="per-tensor" if moves else "global",  # SpIEL starts with the same share of each matrix
         selection=kind,
         dense=["head.*"],
         lr=learning_rate,
         seed=settings.seed,
+        total_steps=settings.steps if moves else None,
         **size,
     )
-    return Sparse(model, adapter, by_gradients=kind != "random")
+    return Sparse(model, adapter, by_gradients=kind in ("gradient", "snip"))
 
 
 def lora_budget(model: Classifier, targets: list[str]) -> int:

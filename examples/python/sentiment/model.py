@@ -48,11 +48,17 @@ def load_tokenizer(model: str | None):
         return AutoTokenizer.from_pretrained(directory)
 
 
-def load_classifier(model: str | None, labels: int, seed: int) -> Classifier:
-    """Pretrained weights in float32, a seeded head, and no dropout: 160 steps do not overfit."""
+def load_classifier(model: str | None, labels: int, seed: int, layers: int | None = None) -> Classifier:
+    """Pretrained weights in float32, a seeded head, and no dropout: 160 steps do not overfit.
+
+    With `layers`, the encoder has only so many: its first ones.
+    """
     directory = checkpoint_directory(model)
+    shorter = {"num_hidden_layers": layers} if layers else {}
     with one_line_for_failures(f"{directory}: no model could be loaded"):
-        encoder, loaded = AutoModel.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
+        encoder, loaded = AutoModel.from_pretrained(
+            directory, dtype=torch.float32, output_loading_info=True, **shorter
+        )
     missing = sorted(name for name in loaded["missing_keys"] if "pooler" not in name)
     if missing:
         raise InputError(f"{directory}: the checkpoint lacks {len(missing)} weights, {missing[0]} among them")

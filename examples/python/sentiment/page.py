@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from loss_curves import WINDOW, draw_loss_curves
+from placement_figures import draw_placements, draw_scale
 from report import CHECKS, COLUMNS, standard_error
 from settings import AT_LORA_BUDGET, SPARSE_METHODS
 
@@ -18,8 +19,17 @@ DESCRIPTIONS = {
     "random": "scalars drawn by chance",
     "gradient": "scalars of the largest |gradient|",
     "snip": "scalars of the largest |gradient × weight|",
+    "spiel-ag": "scalars that move to the largest accumulated |gradient|",
+    "spiel-ma": "scalars that move by the second moments of SM3",
     "full": "every weight",
     "lora": "low-rank matrices beside the targeted ones",
+}
+
+DOMAIN_WORDS = {
+    "movies": "movie-review snippets",
+    "news": "snippets of newspaper editorials",
+    "products": "product-review snippets",
+    "tweets": "tweets",
 }
 
 
@@ -34,6 +44,7 @@ def write_page(report: dict, losses: dict[str, list[float]], path: Path) -> None
         standard_error=f"{100 * max(standard_error(m, report) for m in report['methods']):.1f}",
         window=WINDOW,
         curves="\n".join(draw_loss_curves(losses, SPARSE_METHODS)),
+        placement=placement_section(report),
         run="\n".join(
             f"<dt>{escape(term)}</dt><dd>{escape(str(value))}</dd>" for term, value in facts(report)
         ),
@@ -54,7 +65,7 @@ def model_name(settings: dict) -> str:
 
 
 def data_name(settings: dict) -> str:
-    return settings["data"] or "movie-review snippets"
+    return settings["data"] or DOMAIN_WORDS[settings["domain"]]
 
 
 # ---- the table ----
@@ -104,6 +115,20 @@ def mark(begin: float, end: float) -> str:
 # ---- below it ----
 
 
+def placement_section(report: dict) -> str:
+    """Where the weights of the sparse methods lie; nothing, where none was compared."""
+    placements = {m["name"]: m["placement"] for m in report["methods"] if "placement" in m}
+    if not placements:
+        return ""
+    figures = "\n".join(draw_placements(placements))
+    return (
+        "<h2>Where the trained weights lie</h2>\n"
+        "<p class=note>The density of each matrix over that of all targets: "
+        f"1 where a matrix has just its share. Point at a cell for its counts.</p>\n{draw_scale()}\n"
+        f"<div class=curves>\n{figures}\n</div>"
+    )
+
+
 def check_lines(report: dict) -> list[str]:
     """What was checked of the sparse adapters; nothing, where none was compared."""
     return [
@@ -122,7 +147,7 @@ def facts(report: dict) -> list[tuple[str, object]]:
         ("model", model_name(settings)),
         ("data", data_name(settings)),
         ("texts", f"{report['training_texts']:,} to train on, {report['held_out']:,} held out"),
-        ("training", f"{settings['steps']:,} steps of {settings['batch_size']} texts, AdamW"),
+        ("training", f"{settings['steps']:,} steps of {settings['batch_size']} texts, AdamW (spiel-ma: SM3)"),
         ("learning rate", f"{rate}, falling to 0"),
         ("selection", f"{settings['density']:.2%} of the targets, by {settings['salience_batches']} batches"),
         ("longest text", f"{settings['max_tokens']} tokens"),

@@ -8,16 +8,19 @@ from pathlib import Path
 
 AT_LORA_BUDGET = "-at-lora-budget"  # a sparse method with as many scalars as LoRA trains
 SPARSE_AT_LORA_BUDGET = tuple(name + AT_LORA_BUDGET for name in ("random", "gradient", "snip"))
-SPARSE_METHODS = ("random", "gradient", "snip", *SPARSE_AT_LORA_BUDGET)
+MOVING_METHODS = ("spiel-ag", "spiel-ma")  # their masks move while they train
+SPARSE_METHODS = ("random", "gradient", "snip", *MOVING_METHODS, *SPARSE_AT_LORA_BUDGET)
 DEFAULT_METHODS = ("head-only", "random", "gradient")
-ALL_METHODS = (*DEFAULT_METHODS, "snip", "full", "lora", *SPARSE_AT_LORA_BUDGET)
+ALL_METHODS = (*DEFAULT_METHODS, "snip", *MOVING_METHODS, "full", "lora", *SPARSE_AT_LORA_BUDGET)
+DOMAINS = ("movies", "news", "products", "tweets")  # of the texts that come with it
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The same for all methods of a comparison: only the method differs between two rows of the table."""
 
-    data: str | None = None  # a file of 'label TAB text' lines; None: the movie-review snippets
+    data: str | None = None  # a file of 'label TAB text' lines; None: those of `domain`
+    domain: str = "movies"
     model: str | None = None  # a Hugging Face checkpoint directory; None: MiniLM-L6
     out: str = "out/demo"
     steps: int = 160

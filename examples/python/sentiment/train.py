@@ -59,6 +59,7 @@ def train(settings: Settings, name: str) -> None:
         "peak_rss_bytes": peak_rss,
     }
     if isinstance(method, Sparse):
+        result["placement"] = method.placement()
         method.adapter.unmerge()
         result["unmerge_bit_exact"] = has_pretrained_bits(model, settings)
     (directory / "losses.json").write_text(json.dumps(training_losses) + "\n", encoding="utf-8")

@@ -7,9 +7,7 @@
     adapter = SparseAdapter(
         model, targets=["*.query.weight", "*.value.weight"], density=0.005, dense=["head.*"]
     )
-    for batch in estimation_batches:
-        loss(model, batch).backward()
-        adapter.observe()
+    adapter.estimate(lambda batch: loss(model, batch), estimation_batches)
     adapter.select()
     for batch in training_batches:
         loss(model, batch).backward()

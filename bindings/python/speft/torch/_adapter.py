@@ -6,8 +6,9 @@ import contextlib
 import io
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,9 +16,11 @@ from torch import nn
 from .._adapter import Adapter, Progress
 from .._context import Context, has_openmp
 from .._errors import InvalidArgument, InvalidState, Unsupported
-from .._options import SELECTIONS, AdapterState, Hyperparameters, Parameter
+from .._options import SELECTIONS, AdapterState, Hyperparameters, Parameter, Reselection
 from ._capture import capture_layers, hook_gradient
+from ._grasp import hessian_products
 from ._host import expose_values, ignore_in_data_parallel, train_only
+from ._synflow import flow_gradients
 from ._targets import SparseValues, Target, device_of, find_parameters, resolve
 
 Patterns = str | Sequence[str]
@@ -25,8 +28,21 @@ Patterns = str | Sequence[str]
 # The library's device backends, by PyTorch's names of device types.
 _BACKENDS = {"cpu": "cpu", "cuda": "cuda"}
 
-# Selections that rank without gradients: they need no observation.
-_WITHOUT_GRADIENTS = ("random", "magnitude", "mask", "scores")
+# Selections that need no observation.
+_WITHOUT_GRADIENTS = (
+    "random",
+    "magnitude",
+    "smallest-magnitude",
+    "low-rank",
+    "weight-change",
+    "spiel-ag",
+    "spiel-ma",
+    "mask",
+    "scores",
+)
+
+Batch = TypeVar("Batch")
+ScoreFunction = Callable[[str, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 
 class SparseAdapter(torch.optim.Optimizer):
@@ -37,9 +53,7 @@ class SparseAdapter(torch.optim.Optimizer):
         adapter = SparseAdapter(
             model, targets=["*.query.weight", "*.value.weight"], density=0.005, dense=["head.*"]
         )
-        for batch in estimation_batches:
-            loss(model, batch).backward()
-            adapter.observe()                      # consumes the gradients
+        adapter.estimate(lambda batch: loss(model, batch), estimation_batches)
         adapter.select()
         for batch in training_batches:
             loss(model, batch).backward()
@@ -63,31 +77,58 @@ class SparseAdapter(torch.optim.Optimizer):
             `budget` nor `rank`.
         budget: their number, instead: of all targets, of each, or of each row, as `scope` says.
         rank: instead, as many as LoRA of this rank would train: rank·(rows + columns) a target.
-        density_of: of what `density` is a share: ``"targets"``, or ``"model"``, all scalars of all parameters.
+        density_of: of what `density` is a share: ``"targets"``, or ``"model"``, all scalars of all
+            parameters.
         scope: ``"global"``, one ranking over all targets; ``"per-tensor"``, the same share of each; or
             ``"per-row"``, the same share of each of their rows.
-        selection: ``"gradient"``, ``"snip"``, ``"magnitude"``, ``"random"``; or a dict from the name of each
-            target to its mask (flat indices, integers) or to its scores (floats of its shape). ``"force"``,
-            ``"taylor-fo"``, ``"fisher"``, ``"synflow"``, ``"grasp"``, ``"grasp-code"``, ``"weight-change"``,
-            ``"low-rank"``, ``"wanda"``, ``"spiel-ag"``, ``"spiel-ma"``, ``"sparsegrad"`` and ``"meprop"``
-            raise `speft.Unsupported` in this version.
+        selection: how they are chosen: the largest of a score of each, whose formulas are those of
+            `speft.Adapter`.
+
+            - ``"gradient"``, ``"snip"``, ``"force"``, ``"taylor-fo"``, ``"fisher"``, ``"wanda"``: from the
+              backward passes of some batches. Fisher information is exact for each example where the first
+              axis of the layers' inputs counts the examples and the loss is a mean over them; with
+              ``gradient="dense"``, and where a layer is used several times, it is that of what came at once.
+              Wanda needs ``gradient="activations"``.
+            - ``"synflow"``, ``"grasp"``, ``"grasp-code"``: as those, and only by `estimate`, which knows
+              their recipes.
+            - ``"random"``, ``"magnitude"``, ``"smallest-magnitude"``, ``"low-rank"``: without any batch.
+            - ``"weight-change"`` (LT-SFT): the adapter keeps a copy of the targets, and takes no gradients
+              before `select`: train them in full with any optimizer. `select` ranks how far each scalar has
+              come, and puts all of them back.
+            - ``"spiel-ag"``, ``"spiel-ma"`` (SpIEL): random at first; `step` then moves the masks.
+            - a function ``score(name, weight, gradient)`` that returns a tensor of the weight's shape;
+              `gradient` is the mean of what was observed, or None.
+            - a dict from the name of each target to its mask (flat indices, integers) or to its scores
+              (floats of its shape).
+
+            ``"sparsegrad"`` and ``"meprop"`` raise `speft.Unsupported` in this version.
         dense: patterns of parameters that are trained in full, as a new head is.
-        optimizer: ``"adamw"`` or ``"sgd"``.
-        lr, betas, eps, weight_decay, momentum: of both groups, to be changed there. AdamW's decay is
-            decoupled; momentum is SGD's.
+        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"``, ``"lion"``, ``"sm3"`` or ``"adafactor"``; None: SM3 for
+            ``"spiel-ma"``, which requires it, AdamW otherwise.
+        lr, betas, eps, weight_decay, momentum: of both groups, to be changed there. Decay is decoupled, but
+            Adam's and SGD's; momentum is SGD's.
         decay: ``"original"`` pulls a weight to its pretrained value, ``"zero"`` to 0, as
-            ``torch.optim.AdamW`` does.
+            ``torch.optim.AdamW`` does, ``"after"`` to its pretrained value after each update; None: after for
+            SpIEL, original otherwise.
+        state: how moments are kept: ``"float32"``, ``"bfloat16"`` or ``"blocks8"``. See `speft.Adapter`.
         delta_type: ``"float32"``, or ``"bfloat16"``: 2 bytes a weight less, rounded stochastically.
         age: ``"common"``, one count of updates for each parameter, or ``"per-weight"``.
         random: of random masks: ``"exact"``, exactly k, or ``"bernoulli"``.
         seed: of random masks.
+        approximation_rank: of ``"low-rank"``; None: 128.
+        mean: of ``"gradient"`` and ``"snip"``: of ``"signed"`` gradients, or of ``"absolute"`` ones.
         gradient: ``"activations"`` computes the selected gradients from the inputs and output gradients of
             the linear layers, and never keeps a dense one of a target; ``"dense"`` takes ``.grad``, of any
             kind of parameter.
         backend: ``"auto"``: the one of the model's device.
         threads: CPU threads of the library; 0 for as many as the process may run on.
-        total_steps, reselect_every, window, rate, schedule, candidates, drop: how masks move while training;
-            `speft.Unsupported` in this version.
+        total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments, settled_limit:
+            how masks move while training. See `speft.Adapter`, and `reselect`. `reselect_every` makes the
+            masks of any selection dynamic but those of ``"weight-change"`` and of a dict.
+
+    Attributes:
+        history: what each reselection has moved, since this object was made: `speft.Reselection`, with its
+            ``step``, ``dropped``, ``grown`` and ``turnover``.
 
     Raises:
         speft.InvalidArgument: a pattern matches nothing; a target is of another kind than `gradient` can do;
@@ -105,19 +146,22 @@ class SparseAdapter(torch.optim.Optimizer):
         rank: int | None = None,
         density_of: str = "targets",
         scope: str = "global",
-        selection: str | Mapping[str, torch.Tensor] = "gradient",
+        selection: str | Mapping[str, torch.Tensor] | ScoreFunction = "gradient",
         dense: Patterns = (),
-        optimizer: str = "adamw",
+        optimizer: str | None = None,
         lr: float | torch.Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         momentum: float = 0.0,
-        decay: str = "original",
+        decay: str | None = None,
         delta_type: str = "float32",
         age: str = "common",
+        state: str = "float32",
         random: str = "exact",
         seed: int = 0,
+        approximation_rank: int | None = None,
+        mean: str = "signed",
         gradient: str = "activations",
         backend: str = "auto",
         threads: int = 0,
@@ -128,9 +172,15 @@ class SparseAdapter(torch.optim.Optimizer):
         schedule: str | None = None,
         candidates: int | None = None,
         drop: str | None = None,
+        keep_moments: bool | None = None,
+        settled_limit: int | None = None,
     ):
         trained = resolve(model, targets, dense)
         method, given = _read_selection(selection, trained)
+        if method == "wanda" and gradient == "dense":
+            raise InvalidArgument(
+                "selection 'wanda' ranks by the inputs of layers: use gradient='activations'"
+            )
         if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
         native = Adapter(
@@ -144,8 +194,12 @@ class SparseAdapter(torch.optim.Optimizer):
             model_scalars=_count_model_scalars(model, density_of),
             random=random,
             seed=seed,
-            optimizer=optimizer,
+            approximation_rank=approximation_rank,
+            mean=mean,
+            score=_fill_scores(selection) if callable(selection) else None,
+            optimizer=optimizer or ("sm3" if method == "spiel-ma" else "adamw"),
             age=age,
+            state=state,
             delta_type=delta_type,
             total_steps=total_steps,
             reselect_every=reselect_every,
@@ -154,7 +208,13 @@ class SparseAdapter(torch.optim.Optimizer):
             schedule=schedule,
             candidates=candidates,
             drop=drop,
+            keep_moments=keep_moments,
+            settled_limit=settled_limit,
         )
+        if method == "weight-change":
+            for target in trained:
+                if not target.dense:
+                    native.set_reference(target.name, target.weight.detach())
         for name, tensor in given.items():
             if method == "mask":
                 native.set_mask(name, tensor.detach().to("cpu", torch.int64).contiguous())
@@ -181,7 +241,7 @@ class SparseAdapter(torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         momentum: float = 0.0,
-        decay: str = "original",
+        decay: str | None = None,
         gradient: str = "activations",
         backend: str = "auto",
         threads: int = 0,
@@ -217,11 +277,63 @@ class SparseAdapter(torch.optim.Optimizer):
 
     # ---- selecting ----
 
+    def estimate(
+        self,
+        loss: Callable[[Batch], torch.Tensor],
+        batches: Iterable[Batch],
+        weight: Callable[[Batch], float] | None = None,
+    ) -> None:
+        """Runs whatever the selection needs over the batches, and counts them: one word for every method.
+
+        Most need a backward pass a batch: this is what a loop with `observe` does. GRaSP goes through the
+        batches twice and differentiates twice, holding a float32 number for each scalar of the targets, and
+        the graph of a backward pass. SynFlow calls `loss` with the first batch alone, for the shapes, while
+        all weights are replaced by their absolute values in place, biases are left out, and the network is
+        made linear: activations and dropout pass their input on, attention is the mean of the values (so
+        that queries and keys score 0), normalizations divide by their input's root mean square, held
+        constant, and embeddings and floating inputs are ones. Where the selection needs no batch, nothing
+        runs.
+
+        Where dynamic masks need new observations, this makes them, between the step that makes
+        `reselection_due` true and `reselect`. The gradients of dense parameters are dropped.
+
+        Args:
+            loss: from a batch to its scalar loss, by the adapter's model. For ``"fisher"`` it is a mean over
+                the batch's examples.
+            batches: at least one.
+            weight: from a batch to its weight, the number of its examples, say; None: 1 each.
+
+        Raises:
+            speft.InvalidArgument: there was no batch; or SynFlow's sum of outputs is not finite.
+            speft.InvalidState: after `select`, unless masks are dynamic; or a target received no gradient.
+
+            When it raises, `loss` too, all observations are forgotten, and the weights are as they were.
+        """
+        method = self._native.state.selection
+        if method in _WITHOUT_GRADIENTS:
+            return
+        self._refresh()
+        weighed = ((batch, 1.0 if weight is None else float(weight(batch))) for batch in batches)
+        try:
+            if method == "synflow":
+                self._estimate_flow(loss, weighed)
+            elif method in ("grasp", "grasp-code"):
+                self._estimate_products(loss, weighed)
+            else:
+                self._estimate_gradients(loss, weighed)
+        except BaseException:
+            with contextlib.suppress(InvalidState):  # not after a selection that stays
+                self._native.clear_observations()
+            raise
+        finally:
+            self._drop_gradients()
+
     def observe(self, weight: float = 1.0) -> None:
         """Counts what the backward passes since the last call have brought as one batch, and consumes it.
 
         The gradients of dense parameters are dropped with it. Where the selection needs no gradients this
-        changes nothing, and need not be called.
+        changes nothing, and need not be called. While training, gradients are for `step`: dynamic masks are
+        estimated again by `estimate`.
 
         Args:
             weight: of the batch: its number of examples, say. Means are Σwg/Σw.
@@ -251,6 +363,41 @@ class SparseAdapter(torch.optim.Optimizer):
         self._native.select(progress)
         self._drop_gradients()
         self._expose()
+        if self._trains_in_full:  # the weights have returned
+            self._announce_change()
+
+    def reselect(self, progress: Progress | None = None) -> Reselection | None:
+        """Moves the masks, when that is due; the Parameters of the first group stay, with other values in
+        them.
+
+        `step` does it by itself where no observation is needed: for SpIEL, and for dynamic masks that are
+        random or ranked by the weights alone. For others, and for a function of one's own::
+
+            adapter.step()
+            adapter.zero_grad()
+            if adapter.reselection_due:
+                adapter.estimate(loss, estimation_batches)
+                adapter.reselect()
+
+        Returns:
+            What moved, or None when none was due.
+
+        Raises:
+            speft.InvalidState: nothing was observed since the last selection; or not selected, or unmerged.
+            speft.InvalidArgument: fewer scalars can be selected than were asked for. All is as before then.
+        """
+        self._refresh()
+        moved = self._native.reselect(progress)
+        if moved is not None:
+            self._show_values()
+            self._announce_change()
+            self.history.append(moved)
+        return moved
+
+    @property
+    def reselection_due(self) -> bool:
+        """Whether `reselect` has to come before the next step."""
+        return self._native.state.reselection_due
 
     def clear_observations(self) -> None:
         """Forgets all that was observed, an open batch included: after a backward pass that failed, say.
@@ -267,7 +414,8 @@ class SparseAdapter(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates deltas and weights by the gradients accumulated since `zero_grad`.
 
-        Parameters whose ``.grad`` is None stay as they are.
+        Parameters whose ``.grad`` is None stay as they are. Where masks move without observations, they do
+        when it is time, and the gradients of targets are cleared then: see `history`.
 
         Args:
             closure: computes the loss again, and its gradients, first.
@@ -276,8 +424,8 @@ class SparseAdapter(torch.optim.Optimizer):
             What `closure` returned.
 
         Raises:
-            speft.InvalidState: before `select`; unmerged; no gradient at all; or no gradient of some target
-                has ever arrived, which the message names.
+            speft.InvalidState: before `select`; unmerged; no gradient at all; no gradient of some target
+                has ever arrived, which the message names; or `reselection_due`.
         """
         loss = None
         if closure is not None:
@@ -299,6 +447,9 @@ class SparseAdapter(torch.optim.Optimizer):
         ]
         self._native.step(groups, keep_gradient=True)
         self._announce_change()
+        state = self._native.state
+        if state.reselection_due and state.selection in _WITHOUT_GRADIENTS:
+            self.reselect()
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -312,6 +463,8 @@ class SparseAdapter(torch.optim.Optimizer):
             target.weight.grad = None
         if set_to_none and self._selected:
             self._native.clear_gradient()
+            for target in self._targets:
+                target.received = False
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """What is trained, as the groups hold it: for clipping, all-reduce, counting."""
@@ -478,15 +631,23 @@ class SparseAdapter(torch.optim.Optimizer):
     @property
     def capturing(self) -> bool:
         """Whether gradients are taken."""
-        return not self._closed
+        return not (self._closed or self._suspended or (self._trains_in_full and not self._selected))
 
-    def receive(self, target: Target, **gradient: Any) -> None:
+    @property
+    def taking_dense(self) -> bool:
+        """Whether dense gradients are taken as they arrive."""
+        return self.capturing and (self._selected or self._estimating)
+
+    def receive(self, target: Target, examples: int | None = None, **gradient: Any) -> None:
         """Takes one contribution to a target's gradient from the backward pass."""
-        if target.values is None:
+        if self._estimating or target.values is None:
+            if self._by_example and examples:
+                gradient |= {"scale": float(examples), "example_offsets": _offsets(gradient["x"], examples)}
             self._native.observe(target.index, **gradient)
         else:
             self._take_over_gradient(target, target.values)
             self._native.accumulate(target.index, **gradient)
+            target.received = True
             target.values.grad = target.gradient
 
     def _take_over_gradient(self, target: Target, values: SparseValues) -> None:
@@ -494,9 +655,17 @@ class SparseAdapter(torch.optim.Optimizer):
         grad = values.grad
         if grad is target.gradient:
             return
+        if grad is not None and target.received:
+            # As if it had been done in place: what else the library has made of that gradient remains.
+            assert target.gradient is not None
+            target.gradient.copy_(grad.detach())
+            values.grad = target.gradient
+            return
         self._native.clear_gradient(target.index)
+        target.received = False
         if grad is not None:
             self._native.accumulate(target.index, values=grad.detach().to(torch.float32).contiguous())
+            target.received = True
             values.grad = target.gradient
 
     def _bring_gradients(self) -> None:
@@ -510,6 +679,54 @@ class SparseAdapter(torch.optim.Optimizer):
             self._native.clear_gradient(target.index)
             if target.weight.grad is not None:
                 self._native.accumulate(target.index, dense=target.weight.grad.contiguous())
+
+    def _estimate_gradients(self, loss: Callable[[Any], torch.Tensor], batches: Iterator[Any]) -> None:
+        observed = 0
+        self._estimating = True
+        try:
+            for batch, weight in batches:
+                self._drop_gradients()
+                self._native.begin_observation(weight)
+                loss(batch).backward()
+                if self._gradient == "activations":
+                    self._refuse_foreign_gradients()
+                self._native.finish_observation()
+                observed += 1
+        finally:
+            self._estimating = False
+        _require_batches(observed)
+
+    def _estimate_products(self, loss: Callable[[Any], torch.Tensor], batches: Iterator[Any]) -> None:
+        weighed = list(batches)
+        _require_batches(len(weighed))
+        with self._suspend():
+            weights = {target.name: target.weight for target in self._targets}
+            for weight, products in hessian_products(weights, loss, weighed):
+                self._observe_tensors(weight, products)
+
+    def _estimate_flow(self, loss: Callable[[Any], torch.Tensor], batches: Iterator[Any]) -> None:
+        first = list(islice(batches, 1))
+        _require_batches(len(first))
+        ((batch, weight),) = first
+        with self._suspend():
+            weights = [target.weight for target in self._targets]
+            gradients = flow_gradients(self._model, weights, lambda: loss(batch))
+        self._observe_tensors(weight, gradients)
+
+    def _observe_tensors(self, weight: float, gradients: Sequence[torch.Tensor]) -> None:
+        self._native.begin_observation(weight)
+        for target, gradient in zip(self._targets, gradients, strict=True):
+            self._native.observe(target.index, dense=gradient.detach().contiguous())
+        self._native.finish_observation()
+
+    @contextlib.contextmanager
+    def _suspend(self) -> Iterator[None]:
+        """Ordinary layers for a while: the taps have no second derivative."""
+        self._suspended = True
+        try:
+            yield
+        finally:
+            self._suspended = False
 
     def _observe_dense(self, weight: float) -> None:
         missing = [target.name for target in self._targets if target.weight.grad is None]
@@ -546,6 +763,9 @@ class SparseAdapter(torch.optim.Optimizer):
     ) -> None:
         if gradient not in ("activations", "dense"):
             raise InvalidArgument(f"gradient must be 'activations' or 'dense', got {gradient!r}")
+        method = native.state.selection
+        if hyperparameters["decay"] is None:
+            hyperparameters["decay"] = "after" if method in ("spiel-ag", "spiel-ma") else "original"
         for index, target in enumerate(trained):
             target.index = index
             native.bind_weights(index, target.weight.detach())
@@ -553,6 +773,11 @@ class SparseAdapter(torch.optim.Optimizer):
         groups: list[dict[str, Any]] = [{"params": [], "name": "sparse"}, {"params": dense, "name": "dense"}]
         super().__init__(groups, hyperparameters)
         self._native = native
+        self._model = model
+        self.history: list[Reselection] = []
+        self._trains_in_full = method == "weight-change"
+        self._by_example = method == "fisher"
+        self._estimating = self._suspended = False
         self._trained = trained
         self._targets = [target for target in trained if not target.dense]
         self._gradient = gradient
@@ -592,6 +817,7 @@ class SparseAdapter(torch.optim.Optimizer):
         for target in self._targets:
             assert target.values is not None
             target.values.grad = None
+            target.received = False
             target.values.data = torch.from_dlpack(self._native.deltas(target.index))
             target.gradient = torch.from_dlpack(self._native.gradient(target.index))
 
@@ -617,15 +843,45 @@ def _run_backwards(undo: list[Callable[[], None]]) -> None:
         undo.pop()()
 
 
+def _require_batches(count: int) -> None:
+    if not count:
+        raise InvalidArgument("batches must hold at least one batch")
+
+
+def _offsets(x: torch.Tensor, examples: int) -> torch.Tensor:
+    """Where each of equally long examples begins in x [tokens, in], and the end."""
+    return torch.arange(examples + 1) * (x.shape[0] // examples)
+
+
+def _fill_scores(score: ScoreFunction) -> Callable[..., None]:
+    """A user's function, as the NumPy level calls it."""
+
+    def fill(name: str, weights: Any, gradient: Any, scores: Any) -> None:
+        target = torch.from_dlpack(scores)
+        given = score(
+            name, torch.from_dlpack(weights), None if gradient is None else torch.from_dlpack(gradient)
+        )
+        if not torch.is_tensor(given) or given.shape != target.shape:
+            came = list(given.shape) if torch.is_tensor(given) else type(given).__name__
+            raise InvalidArgument(
+                f"selection must return a tensor of the shape {list(target.shape)} for {name!r}, got {came}"
+            )
+        target.copy_(given.detach())
+
+    return fill
+
+
 def _read_selection(
-    selection: str | Mapping[str, torch.Tensor], trained: list[Target]
+    selection: str | Mapping[str, torch.Tensor] | ScoreFunction, trained: list[Target]
 ) -> tuple[str, dict[str, torch.Tensor]]:
     """The method's name, and the masks or scores that were given with it."""
+    if callable(selection):
+        return "score-function", {}
     if isinstance(selection, str):
-        names = [name for name in SELECTIONS if name not in ("mask", "scores")]
+        names = [name for name in SELECTIONS if name not in ("mask", "scores", "score-function")]
         if selection not in names:
             raise InvalidArgument(
-                f"selection must be one of {', '.join(names)}, or a dict of masks or of scores; "
+                f"selection must be one of {', '.join(names)}, a function, or a dict of masks or of scores; "
                 f"got {selection!r}"
             )
         return selection, {}

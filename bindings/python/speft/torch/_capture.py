@@ -26,8 +26,15 @@ class Receiver(Protocol):
     def capturing(self) -> bool:
         """Whether it does, now."""
 
-    def receive(self, target: Target, **gradient: Any) -> None:
-        """Takes one contribution, in a form that `speft.Adapter.accumulate` knows."""
+    @property
+    def taking_dense(self) -> bool:
+        """Whether dense gradients are taken as they arrive."""
+
+    def receive(self, target: Target, examples: int | None = None, **gradient: Any) -> None:
+        """Takes one contribution, in a form that `speft.Adapter.accumulate` knows.
+
+        `examples` is the size of the first axis of the layer's input.
+        """
 
 
 def layout_of(module: nn.Module) -> str | None:
@@ -102,12 +109,12 @@ def capture_layers(target: Target, receiver: Receiver) -> Callable[[], None]:
 
 
 def hook_gradient(target: Target, receiver: Receiver) -> Callable[[], None]:
-    """Hands every dense gradient of the target over, once the masks are chosen; returns what ends that."""
+    """Hands every dense gradient of the target over while its receiver takes them; returns what ends that."""
     reference = weakref.ref(receiver)
 
     def hand_over(weight: torch.Tensor) -> None:
         taker = reference()
-        if taker is not None and taker.capturing and target.values is not None and weight.grad is not None:
+        if taker is not None and taker.taking_dense and weight.grad is not None:
             taker.receive(target, dense=weight.grad.contiguous())
             weight.grad = None
 
@@ -141,7 +148,8 @@ class _Capture(torch.autograd.Function):
         receiver = layer.receiver
         if receiver is not None and ctx.needs_input_grad[1]:
             inputs = x.detach().reshape(-1, x.shape[-1]).contiguous()
-            receiver.receive(layer.target, x=inputs, dy=tokens, layout=layer.layout)
+            examples = x.shape[0] if x.ndim > 1 else 1
+            receiver.receive(layer.target, x=inputs, dy=tokens, layout=layer.layout, examples=examples)
         dx = bias_gradient = None
         if ctx.needs_input_grad[0]:
             matrix = weight.to(dy.dtype)

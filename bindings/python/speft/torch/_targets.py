@@ -35,6 +35,7 @@ class Target:
     index: int = -1
     values: SparseValues | None = None
     gradient: torch.Tensor | None = None
+    received: bool = False  # whether `gradient` has been accumulated by the library since the last clear
     address: int = field(init=False)
     device: torch.device = field(init=False)
     dtype: torch.dtype = field(init=False)

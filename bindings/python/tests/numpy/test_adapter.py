@@ -1,6 +1,7 @@
 """The whole life of an adapter over NumPy arrays, against NumPy."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,12 +51,27 @@ def test_unavailable_backend_gives_its_reason():
     [
         ("gradient", lambda weights, gradient: abs(gradient)),
         ("snip", lambda weights, gradient: abs(gradient * weights)),
+        ("force", lambda weights, gradient: -gradient * weights),
+        ("taylor-fo", lambda weights, gradient: (gradient * weights).astype(np.float64) ** 2),
+        ("fisher", lambda weights, gradient: gradient.astype(np.float64) ** 2),
+        ("grasp", lambda weights, gradient: -gradient * weights),
+        ("grasp-code", lambda weights, gradient: gradient * weights),
         ("magnitude", lambda weights, gradient: abs(weights)),
+        ("smallest-magnitude", lambda weights, gradient: -abs(weights)),
     ],
 )
 def test_selection_takes_the_largest_scores(make_adapter, selection, score):
     adapter, weights, gradient = make_adapter(selection=selection)
     np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), largest(score(weights, gradient), 5))
+
+
+def test_synflow_multiplies_by_the_size_of_a_weight(make_adapter):
+    """What is observed for it is never negative: each weight's size adds to the sum of the outputs."""
+    adapter, weights, gradient = make_adapter(selected=False, selection="synflow")
+    adapter.observe("w", dense=abs(gradient))
+    adapter.finish_observation()
+    adapter.select()
+    np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), largest(abs(gradient) * abs(weights), 5))
 
 
 def test_observations_are_weighted_means(context, random):
@@ -70,6 +86,133 @@ def test_observations_are_weighted_means(context, random):
     mean = np.average(gradients, axis=0, weights=(1, 30, 2))
     np.testing.assert_array_equal(np.from_dlpack(adapter.mask(0)), largest(abs(mean), 7))
     assert adapter.state.observations == 3
+
+
+def observe_all(adapter, gradients, weights):
+    for weight, gradient in zip(weights, gradients, strict=True):
+        adapter.observe("w", dense=gradient)
+        adapter.finish_observation(weight)
+    adapter.select()
+    return np.from_dlpack(adapter.mask("w"))
+
+
+BATCHES = (2.0, 30.0, 5.0)
+
+
+def test_fisher_averages_squares(make_adapter, random):
+    gradients = random.standard_normal((3, 6, 4), dtype=np.float32)
+    adapter, *_ = make_adapter(selected=False, selection="fisher")
+    mean = np.average(gradients.astype(np.float64) ** 2, axis=0, weights=BATCHES)
+    np.testing.assert_array_equal(observe_all(adapter, gradients, BATCHES), largest(mean, 5))
+
+
+def test_fisher_of_examples_from_activations(make_adapter, random):
+    adapter, *_ = make_adapter(selected=False, selection="fisher")
+    expected, total = np.zeros((6, 4)), 0
+    for offsets in ([0, 2, 3, 7, 9], [0, 5, 5, 9]):  # one example has no tokens
+        x = random.standard_normal((9, 4), dtype=np.float32)
+        dy = random.standard_normal((9, 6), dtype=np.float32)
+        examples = len(offsets) - 1
+        for begin, end in pairwise(offsets):
+            expected += (dy[begin:end].astype(np.float64).T @ x[begin:end]) ** 2
+        adapter.observe("w", x=x, dy=dy / examples, scale=examples, example_offsets=np.array(offsets))
+        adapter.finish_observation(examples)  # each example counts alike
+        total += examples
+    adapter.select()
+    np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), largest(expected / total, 5))
+
+
+@pytest.mark.parametrize("selection", ["gradient", "snip"])
+def test_means_of_absolute_gradients(make_adapter, random, selection):
+    gradients = random.standard_normal((3, 6, 4), dtype=np.float32)
+    adapter, weights, _ = make_adapter(selected=False, selection=selection, mean="absolute")
+    score = np.average(abs(gradients), axis=0, weights=BATCHES)
+    score = score * abs(weights) if selection == "snip" else score
+    mask = observe_all(adapter, gradients, BATCHES)
+    np.testing.assert_array_equal(mask, largest(score, 5))
+    adapter, *_ = make_adapter(selected=False, selection="gradient")
+    assert (observe_all(adapter, gradients, BATCHES) != largest(score, 5)).any()
+
+
+@pytest.mark.parametrize("layout", ["out_in", "in_out"])
+def test_wanda_needs_inputs_alone(context, random, layout):
+    weights = random.standard_normal((6, 4), dtype=np.float32)
+    inputs = 4 if layout == "out_in" else 6
+    adapter = speft.Adapter(context, [speft.Parameter.of("w", weights)], selection="wanda", budget=7)
+    adapter.bind_weights("w", weights)
+    everything = random.standard_normal((3, 9, inputs), dtype=np.float32)
+    for x in everything:
+        adapter.observe("w", x=x, layout=layout)
+        adapter.finish_observation()
+    adapter.select()
+    norm = np.sqrt((everything.reshape(-1, inputs).astype(np.float64) ** 2).sum(0))
+    score = abs(weights) * (norm if layout == "out_in" else norm[:, None])
+    np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), largest(score, 7))
+
+
+@pytest.mark.parametrize("rank", [1, 3, 100])
+def test_low_rank_is_that_of_the_singular_value_decomposition(context, random, rank):
+    weights = random.standard_normal((9, 7), dtype=np.float32)
+    adapter = speft.Adapter(
+        context,
+        [speft.Parameter.of("w", weights)],
+        selection="low-rank",
+        approximation_rank=rank,
+        budget=12,
+    )
+    adapter.bind_weights("w", weights)
+    adapter.select()
+    u, s, v = np.linalg.svd(weights.astype(np.float64), full_matrices=False)
+    approximation = (u[:, :rank] * s[:rank]) @ v[:rank]
+    np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), largest(abs(approximation), 12))
+
+
+def test_weight_change_ranks_how_far_it_came_and_rewinds(make_adapter, random):
+    adapter, weights, _ = make_adapter(selected=False, selection="weight-change")
+    original = weights.copy()
+    adapter.set_reference("w", weights)
+    weights += random.standard_normal((6, 4), dtype=np.float32)
+    change = abs(weights - original)
+    adapter.select()
+    np.testing.assert_array_equal(np.from_dlpack(adapter.mask("w")), largest(change, 5))
+    np.testing.assert_array_equal(weights, original)
+    assert not np.from_dlpack(adapter.deltas("w")).any()
+
+
+def test_a_score_of_ones_own(context, random):
+    shapes = {"a": (6, 4), "b": (5,)}
+    weights = {name: random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    gradients = {name: random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    calls = []
+
+    def score(name, weight, gradient, scores):
+        calls.append(name)
+        assert weight.read_only and weight.shape == scores.shape == shapes[name]
+        np.testing.assert_array_equal(np.from_dlpack(weight), weights[name])
+        np.testing.assert_array_equal(np.from_dlpack(gradient), gradients[name])
+        np.from_dlpack(scores)[...] = np.from_dlpack(gradient) / np.from_dlpack(weight)
+
+    parameters = [speft.Parameter.of(name, weight) for name, weight in weights.items()]
+    adapter = speft.Adapter(context, parameters, selection="score-function", score=score, budget=8)
+    for name, weight in weights.items():
+        adapter.bind_weights(name, weight)
+        adapter.observe(name, dense=gradients[name])
+    adapter.finish_observation()
+    adapter.select()
+    assert calls == ["a", "b"]
+    ratio = np.concatenate([(gradients[name] / weights[name]).ravel() for name in shapes])
+    masks = [np.from_dlpack(adapter.mask("a")), np.from_dlpack(adapter.mask("b")) + 24]
+    np.testing.assert_array_equal(np.concatenate(masks), largest(ratio, 8))
+
+
+def test_a_score_needs_no_observation(make_adapter):
+    def score(name, weights, gradient, scores):
+        assert gradient is None
+        np.from_dlpack(scores)[...] = np.arange(24).reshape(6, 4)
+
+    adapter, *_ = make_adapter(selected=False, selection="score-function", score=score, budget=3)
+    adapter.select()
+    assert np.from_dlpack(adapter.mask("w")).tolist() == [21, 22, 23]
 
 
 def test_announced_weight_is_that_of_the_batch(make_adapter):
@@ -342,6 +485,90 @@ def test_sgd_with_momentum(make_adapter):
     np.testing.assert_allclose(weights.ravel()[mask], original.ravel()[mask] + delta, **CLOSE)
 
 
+def train(adapter, gradients, **options):
+    for gradient in gradients:
+        adapter.accumulate("w", dense=gradient)
+        adapter.step(speft.Hyperparameters(**options))
+
+
+def test_adam_adds_decay_to_the_gradient(make_adapter, random):
+    adapter, *_ = make_adapter(optimizer="adam")
+    mask = np.from_dlpack(adapter.mask("w"))
+    gradients = random.standard_normal((20, 6, 4), dtype=np.float32)
+    delta = m = v = np.zeros(5)
+    for age, gradient in enumerate(gradients, start=1):
+        g = gradient.ravel()[mask] + 0.3 * delta
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
+        delta = delta - 0.01 * (m / (1 - 0.8**age)) / (np.sqrt(v / (1 - 0.95**age)) + 1e-6)
+    train(adapter, gradients, lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.3)
+    np.testing.assert_allclose(np.from_dlpack(adapter.deltas("w")), delta, **CLOSE)
+
+
+def test_lion(make_adapter, random):
+    adapter, *_ = make_adapter(optimizer="lion")
+    mask = np.from_dlpack(adapter.mask("w"))
+    gradients = random.standard_normal((20, 6, 4), dtype=np.float32)
+    delta = m = np.zeros(5)
+    for gradient in gradients:
+        g = gradient.ravel()[mask].astype(np.float64)
+        delta = delta - 0.01 * 0.3 * delta
+        delta = delta - 0.01 * np.sign(0.9 * m + 0.1 * g)
+        m = 0.99 * m + 0.01 * g
+    train(adapter, gradients, lr=0.01, betas=(0.9, 0.99), weight_decay=0.3)
+    np.testing.assert_allclose(np.from_dlpack(adapter.deltas("w")), delta, **CLOSE)
+
+
+def test_adafactor(make_adapter, random):
+    adapter, *_ = make_adapter(optimizer="adafactor")
+    chosen = np.zeros((6, 4), dtype=bool)
+    chosen.ravel()[np.from_dlpack(adapter.mask("w"))] = True
+    gradients = random.standard_normal((20, 6, 4), dtype=np.float32)
+    delta, rows, columns = np.zeros((6, 4)), np.zeros((6, 1)), np.zeros((1, 4))
+    for t, gradient in enumerate(gradients.astype(np.float64), start=1):
+        beta = 1 - t**-0.8
+        square = np.where(chosen, gradient**2 + 1e-30, 0)
+        for sums, axis in ((rows, 1), (columns, 0)):
+            count = chosen.sum(axis, keepdims=True)
+            mean = square.sum(axis, keepdims=True) / np.maximum(count, 1)
+            sums[:] = np.where(count > 0, beta * sums + (1 - beta) * mean, sums)
+        scale = np.broadcast_to(rows, chosen.shape)[chosen].mean()
+        u = gradient[chosen] / np.sqrt((rows * columns)[chosen] / scale)
+        delta[chosen] -= 0.01 * u / max(1, np.sqrt((u**2).mean()))
+    train(adapter, gradients, lr=0.01)
+    np.testing.assert_allclose(np.from_dlpack(adapter.deltas("w")), delta[chosen], **CLOSE)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lion", "sgd"])
+def test_decay_after_the_update(make_adapter, optimizer):
+    """The last factor of a step: with a gradient of 0 it is all that happens to a delta."""
+    adapter, _, gradient = make_adapter(optimizer=optimizer)
+    options = {"lr": 0.1, "betas": (0.0, 0.0), "decay": "after"}
+    train(adapter, [gradient], **options)
+    before = np.from_dlpack(adapter.deltas("w")).copy()
+    assert before.all()
+    train(adapter, [np.zeros_like(gradient)], weight_decay=0.5, **options)
+    # One product and one difference, in float32.
+    np.testing.assert_allclose(np.from_dlpack(adapter.deltas("w")), before * 0.95, rtol=2e-7)
+
+
+@pytest.mark.parametrize(("state", "error"), [("bfloat16", 2**-8), ("blocks8", 2**-4)])
+def test_narrow_moments_follow_the_wide_ones(make_adapter, random, state, error):
+    """Relative to the largest moment of the block: its rounding, or the widest step between 8-bit codes."""
+    gradients = random.standard_normal((10, 6, 4), dtype=np.float32)
+    narrow, *_ = make_adapter(optimizer="sgd", state=state)
+    wide, *_ = make_adapter(optimizer="sgd")
+    for adapter in (narrow, wide):
+        mask = np.from_dlpack(adapter.mask("w"))
+        for gradient in gradients:
+            adapter.accumulate("w", values=gradient.ravel()[:5])
+            adapter.step(speft.Hyperparameters(lr=1.0, momentum=0.5))
+        assert mask.size == 5
+    deltas = [np.from_dlpack(adapter.deltas("w")) for adapter in (narrow, wide)]
+    assert (deltas[0] != deltas[1]).any()
+    # A rounding of one velocity comes back twice in the delta, through 1 + 1/2 + 1/4 + ...
+    assert abs(deltas[0] - deltas[1]).max() <= 10 * 2 * error * 2 * abs(gradients).max()
+
+
 def test_the_rounding_that_a_narrow_weight_loses(context, random):
     bits = (random.standard_normal(40, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
     weights = speft.bfloat16(bits)
@@ -370,5 +597,10 @@ def test_a_memory_plan_counts_what_a_selected_weight_takes(context):
     assert plans[0].observation - plans[0].announced_observation == 4 * 1000 * 1000
     assert plans[0].announced_observation >= 4 * 1000 * 1000
     assert plans[0].selection > plans[0].training
+    assert plans[0].reselection == 0
+    moving = speft.Adapter.plan_memory(
+        context, parameters, selection="gradient", budget=10_000, tokens=1, reselect_every=100
+    )
+    assert moving.reselection >= moving.announced_observation
     with pytest.raises(speft.InvalidArgument, match="given masks"):
         speft.Adapter.plan_memory(context, parameters, selection="mask")

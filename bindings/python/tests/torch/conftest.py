@@ -33,6 +33,11 @@ def one_seed():
 
 
 @pytest.fixture
+def make_batches():
+    return Batches
+
+
+@pytest.fixture
 def batches():
     return Batches()
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from itertools import cycle, product
 
 import pytest
 import torch
@@ -16,6 +17,9 @@ def train(batches, adapter, steps, model=None):
         batches.loss(index, model).backward()
         adapter.step()
         adapter.zero_grad()
+        if adapter.reselection_due:
+            adapter.estimate(lambda batch: batches.loss(batch, model), range(2))
+            adapter.reselect()
 
 
 def through_a_file(state):
@@ -24,6 +28,10 @@ def through_a_file(state):
     torch.save(state, file)
     file.seek(0)
     return torch.load(file, weights_only=True)
+
+
+def as_lists(masks):
+    return {name: mask.tolist() for name, mask in masks.items()}
 
 
 def assert_same_weights(model, other):
@@ -36,18 +44,36 @@ OPTIONS = [
     {"optimizer": "sgd", "momentum": 0.9},
     {"delta_type": "bfloat16", "seed": 3},
 ]
+MORE_OPTIONS = [
+    {"optimizer": "adam", "state": "bfloat16"},
+    {"optimizer": "lion", "state": "blocks8"},
+    {"optimizer": "adafactor"},
+    {"selection": "spiel-ag", "reselect_every": 3, "window": 2},  # after steps 2, 5 and 8
+    {"selection": "spiel-ag", "reselect_every": 4, "window": 3, "gradient": "dense", "drop": "change"},
+    {"selection": "spiel-ma", "reselect_every": 3, "window": 2},
+    {"selection": "random", "reselect_every": 2},
+    {"reselect_every": 3, "keep_moments": True},
+    {"reselect_every": 4, "settled_limit": 9, "gradient": "dense"},
+]
+HOSTS = ["pretrained weights", "its own checkpoint"]
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("host", ["pretrained weights", "its own checkpoint"])
-@pytest.mark.parametrize("selected", [False, True])
+@pytest.mark.parametrize(
+    ("options", "host", "selected"),
+    [
+        *product(OPTIONS, HOSTS, [False, True]),
+        *((options, host, True) for options, host in zip(MORE_OPTIONS, cycle(HOSTS), strict=False)),
+    ],
+)
 def test_resuming_is_as_never_having_stopped(batches, make_adapter, options, host, selected):
     adapter = make_adapter(**options)
     train(batches, adapter, range(HALF))
     state, weights = through_a_file(adapter.state_dict()), copy.deepcopy(batches.model.state_dict())
+    masks = as_lists(adapter.masks)
     train(batches, adapter, range(HALF, 2 * HALF))
     finished = copy.deepcopy(batches.model)
-    deltas, masks = adapter.deltas, adapter.masks
+    deltas, last_masks = adapter.deltas, as_lists(adapter.masks)
+    assert (last_masks != masks) == ("reselect_every" in options)
     adapter.close()
 
     batches.model.load_state_dict(batches.original.state_dict())
@@ -55,11 +81,10 @@ def test_resuming_is_as_never_having_stopped(batches, make_adapter, options, hos
     if host == "its own checkpoint":
         batches.model.load_state_dict(weights)
     resumed.load_state_dict(state)
-    assert {name: weight.tolist() for name, weight in resumed.masks.items()} == {
-        name: weight.tolist() for name, weight in masks.items()
-    }
+    assert as_lists(resumed.masks) == masks
     train(batches, resumed, range(HALF, 2 * HALF))
     assert_same_weights(batches.model, finished)
+    assert as_lists(resumed.masks) == last_masks
     assert all(torch.equal(resumed.deltas[name], delta) for name, delta in deltas.items())
     resumed.unmerge()
     for name, weight in batches.original.named_parameters():

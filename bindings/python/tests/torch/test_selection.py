@@ -11,7 +11,10 @@ NAMES = ["0.weight", "2.weight"]
 SCORES = {
     "gradient": lambda weight, gradient: gradient.abs(),
     "snip": lambda weight, gradient: (weight * gradient).abs(),
+    "force": lambda weight, gradient: -weight * gradient,
+    "taylor-fo": lambda weight, gradient: (weight * gradient).double() ** 2,
     "magnitude": lambda weight, gradient: weight.abs(),
+    "smallest-magnitude": lambda weight, gradient: -weight.abs(),
 }
 
 
@@ -119,6 +122,7 @@ def test_given_scores(batches):
     ("selection", "expected"),
     [
         ("best", "selection.*gradient.*'best'"),
+        ("score-function", "selection.*function.*'score-function'"),
         ("mask", "selection.*dict.*'mask'"),
         ({"0.weight": torch.tensor([1])}, "nothing.*'2.weight'"),
         (
@@ -133,29 +137,29 @@ def test_wrong_selections(batches, selection, expected):
         SparseAdapter(batches.model, NAMES, selection=selection, density=0.1)
 
 
-def test_every_selection_is_known(batches):
-    for selection in speft.SELECTIONS:
-        if selection in ("mask", "scores"):
-            continue
-        try:
-            SparseAdapter(batches.model, NAMES, selection=selection).close()
-            assert selection in ("random", "magnitude", "gradient", "snip")
-        except speft.Unsupported as error:
-            assert selection in str(error)
-
-
-def test_moving_masks_are_told_to_be_unsupported(batches):
-    for option in (
-        {"total_steps": 100},
-        {"reselect_every": 20},
-        {"window": 5},
-        {"rate": 0.2},
-        {"schedule": "cosine"},
-        {"candidates": 9},
-        {"drop": "change"},
-    ):
-        with pytest.raises(speft.Unsupported):
-            SparseAdapter(batches.model, NAMES, **option)
+@pytest.mark.parametrize("selection", sorted({*speft.SELECTIONS} - {"mask", "scores", "score-function"}))
+def test_every_selection_works_with_its_defaults_alone(batches, selection):
+    if selection in ("sparsegrad", "meprop"):
+        with pytest.raises(speft.Unsupported, match=selection):
+            SparseAdapter(batches.model, NAMES, selection=selection)
+        return
+    adapter = SparseAdapter(batches.model, NAMES, selection=selection)
+    adapter.estimate(batches.loss, range(2))
+    if selection == "weight-change":
+        batches.loss(0).backward()
+        torch.optim.SGD(batches.model.parameters(), lr=0.1).step()
+    adapter.select()
+    assert adapter.info.selected_scalars == 3
+    for index in range(6):  # past the first reselection of SpIEL
+        batches.loss(index).backward()
+        adapter.step()
+        adapter.zero_grad()
+    assert any(delta.any() for delta in adapter.deltas.values())
+    assert adapter.param_groups[0]["decay"] == ("after" if "spiel" in selection else "original")
+    assert len(adapter.history) == ("spiel" in selection)
+    adapter.unmerge()
+    for name in NAMES:
+        assert torch.equal(batches.model.get_parameter(name), batches.original.get_parameter(name))
 
 
 def test_budgets_by_rank_by_row_and_of_the_whole_model(batches):

@@ -91,6 +91,39 @@ def test_sgd(batches, make_adapter, momentum):
     train_both(batches, adapter, reference)
 
 
+@pytest.mark.parametrize("gradient", MODES)
+@pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+def test_all_of_a_weight_is_trained_as_by_pytorch(batches, optimizer, gradient):
+    """At full density, with decay to 0: torch.optim.Adam and AdamW over the weights themselves."""
+    options = {"lr": LR, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}
+    adapter = SparseAdapter(
+        batches.model,
+        NAMES,
+        selection="magnitude",
+        density=1.0,
+        dense=["4.*"],
+        optimizer=optimizer,
+        decay="zero",
+        gradient=gradient,
+        **options,
+    )
+    adapter.select()
+    plain = copy.deepcopy(batches.original)
+    weights = [plain.get_parameter(name) for name in [*NAMES, *HEAD]]
+    theirs = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer](weights, **options)
+    for index in range(STEPS):
+        batches.loss(index).backward()
+        adapter.step()
+        adapter.zero_grad()
+        plain.zero_grad()
+        batches.loss(index, plain).backward()
+        theirs.step()
+    for name in [*NAMES, *HEAD]:
+        torch.testing.assert_close(
+            batches.model.get_parameter(name), plain.get_parameter(name), **TOLERANCE, msg=name
+        )
+
+
 def test_bfloat16_deltas(batches, make_adapter):
     """Clipping and scaling see float32 gradients; the weights are the originals plus what the deltas hold."""
     adapter = make_adapter(delta_type="bfloat16")

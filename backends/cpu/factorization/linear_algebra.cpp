@@ -1,0 +1,61 @@
+#define EIGEN_MPL2_ONLY
+#define EIGEN_DONT_PARALLELIZE
+#include "backends/cpu/factorization/linear_algebra.h"
+
+#include <Eigen/Eigenvalues>
+#include <Eigen/QR>
+#include <algorithm>
+
+#include "core/base/status.h"
+
+namespace speft::cpu {
+namespace {
+
+using Eigen::Dynamic;
+using ByRows = Eigen::Matrix<double, Dynamic, Dynamic, Eigen::RowMajor>;
+using FloatsByRows = Eigen::Matrix<float, Dynamic, Dynamic, Eigen::RowMajor>;
+
+Eigen::Index index(std::uint64_t size) { return static_cast<Eigen::Index>(size); }
+
+}  // namespace
+
+void orthonormalize(float *columns, std::uint64_t rows, std::uint64_t count, float *scratch) {
+    Eigen::Map<FloatsByRows> target(columns, index(rows), index(count));
+    Eigen::Map<Eigen::MatrixXf> work(scratch, index(rows), index(count));
+    work = target;
+    const Eigen::HouseholderQR<Eigen::Ref<Eigen::MatrixXf>> decomposition(work);
+    target.setIdentity();
+    decomposition.householderQ().applyThisOnTheLeft(target);
+}
+
+void Gram::add(const double *rows, std::uint64_t count) {
+    const Eigen::Map<const ByRows> matrix(rows, index(count), index(size_));
+    Eigen::Map<Eigen::MatrixXd> gram(lower_.data(), index(size_), index(size_));
+    gram.selfadjointView<Eigen::Lower>().rankUpdate(matrix.transpose());
+}
+
+std::vector<double> Gram::find_leading_eigenvectors(std::uint64_t count) const {
+    const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(
+        Eigen::Map<const Eigen::MatrixXd>(lower_.data(), index(size_), index(size_)));
+    if (solver.info() != Eigen::Success)
+        throw Failure(SPEFT_INTERNAL, "the eigenvectors of a Gram matrix do not converge");
+    std::vector<double> vectors(size_ * count);
+    Eigen::Map<ByRows>(vectors.data(), index(size_), index(count)) =
+        solver.eigenvectors().rightCols(index(count)).rowwise().reverse();
+    return vectors;
+}
+
+void multiply(const float *left, const double *right, std::uint64_t rows, std::uint64_t inner, std::uint64_t columns,
+              float *product) {
+    constexpr std::uint64_t rows_at_a_time = 256;
+    const Eigen::Map<const ByRows> right_matrix(right, index(inner), index(columns));
+    for (std::uint64_t first = 0; first < rows; first += rows_at_a_time) {
+        const Eigen::Index some = index(std::min(rows_at_a_time, rows - first));
+        const ByRows left_rows =
+            Eigen::Map<const FloatsByRows>(left + first * inner, some, index(inner)).cast<double>();
+        const ByRows products = left_rows * right_matrix;
+        Eigen::Map<FloatsByRows>(product + first * columns, some, index(columns)) = products.cast<float>();
+    }
+}
+
+}  // namespace speft::cpu

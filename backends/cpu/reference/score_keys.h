@@ -1,0 +1,29 @@
+// The scores and keys of many scalars by the one definition in core/base/score.h, with formula and element type as
+// constants.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "speft/backend.h"
+
+namespace speft::cpu {
+
+// Whether its scores are computed of a row's and a column's factors.
+constexpr bool has_factors(std::int32_t formula) {
+    return formula == SPEFT_SCORE_SCALED_WEIGHT || formula == SPEFT_SCORE_LOW_RANK || formula == SPEFT_SCORE_MOMENTUM;
+}
+
+// scores[i] is that of the scalar first + i, NaN where it is excluded.
+void compute_scores(const speft_score &score, std::uint64_t first, std::uint64_t count, float *scores);
+
+// keys[i] is that of the scalar first + i, 0 where it is excluded.
+void compute_keys(const speft_score &score, std::uint64_t first, std::uint64_t count, std::uint32_t *keys);
+
+// keys[i] is that of the scalar indices[i], none of which is excluded.
+void compute_keys(const speft_score &score, std::span<const std::uint32_t> indices, std::uint32_t *keys);
+
+// The excluded scalars of [first, first + count).
+std::span<const std::uint32_t> find_excluded(const speft_score &score, std::uint64_t first, std::uint64_t count);
+
+}  // namespace speft::cpu

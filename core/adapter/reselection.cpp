@@ -1,0 +1,350 @@
+// Masks that move while training: selection.h's clock, SpIEL's drop and grow, and dynamic masks by a salience.
+//
+// A reselection makes the training as it will be beside the one that is, and only when all of it is there writes to
+// weights: those that regain their original bits.
+#include "core/adapter/adapter.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "core/base/status.h"
+#include "core/selection/budget.h"
+
+namespace speft {
+namespace {
+
+// Positions in one array a target, as a ranking of all targets or of each gives them.
+struct Ranked {
+    Buffer<std::uint32_t> positions;
+    std::vector<std::uint64_t> counts;  // of each target
+
+    const std::uint32_t *of(std::size_t target) const {
+        return positions.data() + std::accumulate(counts.begin(), counts.begin() + static_cast<std::ptrdiff_t>(target),
+                                                  std::uint64_t{0});
+    }
+};
+
+// `budgets`: of each target, or one of all together. `what` is what scores are of, for the error.
+Ranked rank(Device &device, const std::vector<speft_score> &scores, const std::vector<std::uint64_t> &budgets,
+            const char *what) {
+    Ranked ranked{{device, std::accumulate(budgets.begin(), budgets.end(), std::uint64_t{0})},
+                  std::vector<std::uint64_t>(scores.size())};
+    const bool together = budgets.size() != scores.size();
+    std::uint64_t offset = 0;
+    for (std::size_t part = 0; part < budgets.size(); ++part) {
+        if (budgets[part] == 0) continue;
+        std::uint64_t eligible = 0;
+        device.run(speft_select_top{scores.data() + part, together ? scores.size() : 1, budgets[part],
+                                    ranked.positions.data() + offset, ranked.counts.data() + part, &eligible,
+                                    nullptr});
+        if (eligible < budgets[part])
+            refuse("the reselection ranks " + std::string(what) + ", and only " + std::to_string(eligible) +
+                   " are not NaN; " + std::to_string(budgets[part]) + " are wanted");
+        offset += budgets[part];
+    }
+    return ranked;
+}
+
+speft_score score_of(std::int32_t formula, std::uint64_t count) {
+    speft_score score{};
+    score.formula = formula;
+    score.count = count;
+    score.total_weight = 1;
+    score.rank = 1;
+    score.columns = 1;
+    return score;
+}
+
+std::uint64_t count_of(const std::vector<OwnedList> &lists) {
+    return std::accumulate(lists.begin(), lists.end(), std::uint64_t{0},
+                           [](std::uint64_t sum, const OwnedList &list) { return sum + list.count; });
+}
+
+}  // namespace
+
+// ---- the window of SpIEL-AG ----
+
+std::int64_t Adapter::next_reselection() const { return moves_ ? clock_.next_due(reselection_due() ? steps_ : steps_ + 1) : 0; }
+
+bool Adapter::in_window() const {
+    if (!training_ || !training_->candidates) return false;
+    const std::int64_t step = steps_ + 1, due = clock_.next_due(step);
+    return due > 0 && step >= clock_.window_start(due);
+}
+
+std::pair<double, double> Adapter::follow_host(Training &training, std::size_t parameter) const {
+    if (!training.gradients.present(parameter)) return {0, 0};
+    const double before = training.arrived[parameter];
+    const double now = training.gradients.squares(device(), training.active.masks, parameter);
+    if (now == before) return {before, now};
+    const double factor = std::sqrt(now / before);
+    // Of a gradient without a norm nothing can be told.
+    if (std::isfinite(factor)) training.candidates->scale(device(), parameter, factor);
+    training.arrived[parameter] = now;
+    return {before, now};
+}
+
+// A parameter without a selected scalar is taken to have been scaled like the others.
+void Adapter::follow_host(Training &training) const {
+    double before = 0, now = 0;
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        if (parameters_[index].role == Role::dense) continue;
+        const auto [came, is] = follow_host(training, index);
+        before += came;
+        now += is;
+    }
+    const double factor = std::sqrt(now / before);
+    if (now == before || !std::isfinite(factor)) return;
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (parameters_[index].role == Role::sparse && training.active.masks.slots[index].count == 0)
+            training.candidates->scale(device(), index, factor);
+}
+
+// ---- carrying over ----
+
+void Adapter::carry(const ChangedWeights &from, const ChangedWeights &to) const {
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        if (parameters_[index].role == Role::dense) continue;
+        const IndexList before = list_of(from.masks.slots[index]), after = list_of(to.masks.slots[index]);
+        if (before.count == 0 || after.count == 0) continue;
+        const Buffer<std::uint32_t> positions = find_positions(device(), before, after);
+        take(device(), to.originals.data(index), from.originals.data(index), positions.data(), after.count,
+             size_of(parameters_[index].type));
+        take(device(), to.deltas.data(index), from.deltas.data(index), positions.data(), after.count,
+             size_of(delta_type(index)));
+    }
+}
+
+ChangedWeights Adapter::part_of(const ChangedWeights &weights, const std::vector<OwnedList> &lists) const {
+    ChangedWeights part = make_weights(join(device(), parameters_, lists, DenseParameters::none));
+    carry(weights, part);
+    return part;
+}
+
+void Adapter::note_moved(Training &after, Moved which, std::size_t parameter, const OwnedList &list) const {
+    (which == Moved::dropped ? after.reselection.dropped : after.reselection.grown) += list.count;
+    if (!options_.selection.schedule.track_moves) return;
+    OwnedList &kept = after.moved[static_cast<std::size_t>(which)][parameter];
+    kept = {{device(), list.count}, list.count};  // the list has room for more
+    device().copy_within(kept.buffer.data(), list.buffer.data(), list.count * sizeof(std::uint32_t));
+}
+
+std::unique_ptr<Adapter::Training> Adapter::make_moved_training(const Training &before, Masks masks) const {
+    std::unique_ptr<Training> after = make_training(std::move(masks));
+    after->originals_known = true;
+    after->gradients.remember(before.gradients);
+    device().zero(after->active.deltas.data(), after->active.deltas.bytes());
+    // What was never changed has its original bits in the model still; of the rest they are carried over.
+    capture_originals(after->active);
+    carry(before.settled, after->active);
+    carry(before.active, after->active);
+
+    std::vector<Buffer<std::uint32_t>> found(parameters_.size());
+    Move move{before.active.masks, after->active.masks, std::vector<const std::uint32_t *>(parameters_.size())};
+    move.afresh = !is_spiel(options_.selection.method) && !options_.selection.schedule.keep_moments;
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        if (parameters_[index].role == Role::dense) {
+            device().copy_within(after->active.originals.data(index), before.active.originals.data(index),
+                                 before.active.originals.bytes(index));
+            device().copy_within(after->active.deltas.data(index), before.active.deltas.data(index),
+                                 before.active.deltas.bytes(index));
+            continue;
+        }
+        const IndexList old = list_of(before.active.masks.slots[index]);
+        const IndexList now = list_of(after->active.masks.slots[index]);
+        found[index] = find_positions(device(), old, now);
+        move.positions[index] = found[index].data();
+        note_moved(*after, Moved::dropped, index, subtract(device(), old, now));
+        note_moved(*after, Moved::grown, index, subtract(device(), now, old));
+    }
+    after->optimizer = before.optimizer->move(device(), move);
+    return after;
+}
+
+// ---- SpIEL ----
+
+std::unique_ptr<Adapter::Training> Adapter::move_by_spiel(const Training &before) const {
+    const SelectionOptions &options = options_.selection;
+    const std::vector<Target> targets = find_targets(parameters_);
+    const Masks &masks = before.active.masks;
+    const bool together = options.scope == SPEFT_SCOPE_GLOBAL;
+    const bool by_change = options.schedule.drop == SPEFT_DROP_CHANGE;
+
+    std::vector<std::uint64_t> budgets;
+    if (together)
+        budgets = {clock_.replaced(masks.selected, steps_)};
+    else
+        for (const Target &target : targets)
+            budgets.push_back(clock_.replaced(static_cast<std::uint64_t>(masks.slots[target.position].count), steps_));
+
+    // ---- drop ----
+    std::vector<Buffer<float>> deltas;  // in float32 where they are not, to be compared with the last ones
+    std::vector<speft_score> scores;
+    for (const Target &target : targets) {
+        const Masks::Slot &slot = masks.slots[target.position];
+        const auto count = static_cast<std::uint64_t>(slot.count);
+        speft_score score = score_of(SPEFT_SCORE_NEGATIVE_ABS_WEIGHT, count);
+        score.weights = before.active.deltas.data(target.position);
+        score.weights_type = static_cast<std::int32_t>(delta_type(target.position));
+        if (by_change) {
+            score.formula = SPEFT_SCORE_NEGATIVE_ABS_DIFFERENCE;
+            score.reference = before.last_deltas.data() + slot.offset;
+            if (delta_type(target.position) != ScalarType::float32) {
+                deltas.push_back(widen_deltas(before.active, target.position));
+                score.weights = deltas.back().data();
+                score.weights_type = SPEFT_SCALAR_FLOAT32;
+            }
+        }
+        scores.push_back(score);
+    }
+    const Ranked out = rank(device(), scores, budgets, "deltas");
+
+    // ---- grow ----
+    scores.clear();
+    for (const Target &target : targets) {
+        const Masks::Slot &slot = masks.slots[target.position];
+        if (before.candidates) {
+            speft_score score = score_of(SPEFT_SCORE_ABS_GRADIENT, 0);
+            score.count = static_cast<std::uint64_t>(before.candidates->masks().slots[target.position].count);
+            score.sums = before.candidates->sums(target.position);
+            score.total_weight = static_cast<float>(options.schedule.window);
+            scores.push_back(score);
+        } else {
+            const FactoredMoments moments = before.optimizer->factored_moments(target.position);
+            speft_score score = score_of(SPEFT_SCORE_MOMENTUM, target.size);
+            score.left = moments.rows;
+            score.right = moments.columns;
+            score.columns = moments.column_count;
+            score.excluded = slot.indices;
+            score.excluded_count = static_cast<std::uint64_t>(slot.count);
+            scores.push_back(score);
+        }
+    }
+    const Ranked in = rank(device(), scores, budgets, "candidates");
+
+    std::vector<OwnedList> dropped(parameters_.size()), grown(parameters_.size()), selected(parameters_.size());
+    for (std::size_t at = 0; at < targets.size(); ++at) {
+        const std::size_t position = targets[at].position;
+        const IndexList mask = list_of(masks.slots[position]);
+        dropped[position] = pick(device(), mask, out.of(at), out.counts[at]);
+        if (before.candidates) {
+            grown[position] = pick(device(), list_of(before.candidates->masks().slots[position]), in.of(at), in.counts[at]);
+        } else {
+            grown[position] = {{device(), in.counts[at]}, in.counts[at]};
+            device().copy_within(grown[position].buffer.data(), in.of(at), in.counts[at] * sizeof(std::uint32_t));
+        }
+        const OwnedList kept = subtract(device(), mask, dropped[position].view());
+        selected[position] = unite(device(), kept.view(), grown[position].view());
+    }
+    std::unique_ptr<Training> after =
+        make_moved_training(before, join(device(), parameters_, selected, DenseParameters::all));
+
+    // ---- what the grown start with ----
+    if (before.candidates) {
+        for (std::size_t at = 0; at < targets.size(); ++at) {
+            const std::size_t position = targets[at].position;
+            const std::uint64_t count = in.counts[at];
+            if (count == 0) continue;
+            Buffer<float> sums(device(), count), squares(device(), count);
+            take(device(), sums.data(), before.candidates->sums(position), in.of(at), count, sizeof(float));
+            take(device(), squares.data(), before.candidates->squares(position), in.of(at), count, sizeof(float));
+            const Buffer<std::uint32_t> positions =
+                find_positions(device(), grown[position].view(), list_of(after->active.masks.slots[position]));
+            after->optimizer->seed(device(), after->active.masks,
+                                   {position, sums.data(), squares.data(), count, positions.data(),
+                                    static_cast<std::uint32_t>(options.schedule.window)});
+        }
+    }
+    if (by_change) {
+        after->last_deltas = Buffer<float>::zeros(device(), after->active.masks.trained);
+        for (const Target &target : targets) {
+            const Buffer<float> now = widen_deltas(after->active, target.position);
+            device().copy_within(after->last_deltas.data() + after->active.masks.slots[target.position].offset,
+                                 now.data(), now.count() * sizeof(float));
+        }
+    }
+    const ChangedWeights leaving = part_of(before.active, dropped);
+    restore_originals(segments_of(leaving));
+    return after;
+}
+
+// ---- dynamic masks ----
+
+std::unique_ptr<Adapter::Training> Adapter::move_by_salience(const Training &before,
+                                                             const speft_progress *progress) const {
+    const auto round = static_cast<std::uint64_t>(steps_ / options_.selection.schedule.reselect_every);
+    std::unique_ptr<Training> after = make_moved_training(
+        before, choose_masks(device(), options_.selection,
+                             {parameters_, weights_, *observation_, given_masks_, given_scores_, references_, round},
+                             progress));
+
+    std::vector<OwnedList> settled(parameters_.size());
+    for (const Target &target : find_targets(parameters_)) {
+        const std::size_t index = target.position;
+        const OwnedList changed = unite(device(), list_of(before.active.masks.slots[index]),
+                                        list_of(before.settled.masks.slots[index]));
+        settled[index] = subtract(device(), changed.view(), list_of(after->active.masks.slots[index]));
+    }
+    ChangedWeights all = make_weights(join(device(), parameters_, settled, DenseParameters::none));
+    carry(before.settled, all);
+    carry(before.active, all);
+    const auto limit = static_cast<std::uint64_t>(options_.selection.schedule.settled_limit);
+    if (limit == 0 || count_of(settled) <= limit) {
+        after->settled = std::move(all);
+        return after;
+    }
+
+    const std::vector<Target> targets = find_targets(parameters_);
+    std::vector<speft_score> scores;
+    for (const Target &target : targets) {
+        speft_score score = score_of(SPEFT_SCORE_ABS_WEIGHT, settled[target.position].count);
+        score.weights = all.deltas.data(target.position);
+        score.weights_type = static_cast<std::int32_t>(delta_type(target.position));
+        scores.push_back(score);
+    }
+    // With one target a ranking of each is one of all.
+    const Ranked kept = rank(device(), scores, {limit}, "deltas");
+    std::vector<OwnedList> staying(parameters_.size()), leaving(parameters_.size());
+    for (std::size_t at = 0; at < targets.size(); ++at) {
+        const std::size_t index = targets[at].position;
+        staying[index] = pick(device(), settled[index].view(), kept.of(at), kept.counts[at]);
+        leaving[index] = subtract(device(), settled[index].view(), staying[index].view());
+    }
+    after->settled = part_of(all, staying);
+    restore_originals(segments_of(part_of(all, leaving)));
+    return after;
+}
+
+// ---- the call ----
+
+std::optional<Reselection> Adapter::reselect(const speft_progress *progress) {
+    const Training &before = training();
+    if (!reselection_due()) return std::nullopt;
+    if (!merged_) refuse_state("the adapter is unmerged: call speft_merge before a reselection");
+    if (observation_ && observation_->open())
+        refuse_state("an observation is open: finish it before the reselection");
+    require_bound();
+    std::optional<Observation> again = make_observation();
+    std::unique_ptr<Training> after =
+        is_spiel(options_.selection.method) ? move_by_spiel(before) : move_by_salience(before, progress);
+    after->reselection.step = steps_;
+    after->reselection.settled = after->settled.masks.selected;
+    const Reselection moved = after->reselection;
+    training_ = std::move(after);
+    reselected_ = steps_;
+    observation_ = std::move(again);
+    device().release_scratch();
+    return moved;
+}
+
+std::vector<std::uint32_t> Adapter::moved(std::size_t parameter, Moved which) const {
+    const Training &state = training();
+    if (!options_.selection.schedule.track_moves)
+        refuse_state("what moves is not tracked: set track_moves of the schedule options");
+    const OwnedList &list = state.moved[static_cast<std::size_t>(which)][parameter];
+    std::vector<std::uint32_t> indices(list.count);
+    device().copy_to_host(indices.data(), list.buffer.data(), list.count * sizeof(std::uint32_t));
+    return indices;
+}
+
+}  // namespace speft

@@ -1,0 +1,64 @@
+"""The methods that are compared, and the grids from which their learning rates come."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Approach:
+    """What is trained beside the head, with one learning rate for each family of methods."""
+
+    family: str
+    selection: str | None = None  # of SparseAdapter; None: not sparse
+    scope: str = "global"
+    kinds: tuple[str, ...] = ()  # only such matrices are targets, as placement.py says them; (): all
+    dynamic: bool = False  # the mask is chosen again three times
+
+
+# Of "Sparse Fine-Tuning by Salience": its eight scores. Their static masks are what its claims are about.
+PAPER_SALIENCES = ("magnitude", "gradient", "snip", "force", "taylor-fo", "fisher", "synflow", "grasp")
+
+APPROACHES = {
+    "head-only": Approach("head-only"),
+    "random": Approach("random", "random"),
+    "magnitude": Approach("weights", "magnitude"),
+    "smallest-magnitude": Approach("weights", "smallest-magnitude"),
+    "gradient": Approach("gradients", "gradient"),
+    "snip": Approach("gradients", "snip"),
+    "force": Approach("gradients", "force"),
+    "taylor-fo": Approach("gradients", "taylor-fo"),
+    "fisher": Approach("gradients", "fisher"),
+    "synflow": Approach("weights", "synflow"),
+    "grasp": Approach("gradients", "grasp"),
+    "wanda": Approach("weights", "wanda"),
+    "low-rank": Approach("weights", "low-rank"),
+    "spiel-ag": Approach("spiel-ag", "spiel-ag", scope="per-tensor"),
+    "spiel-ma": Approach("spiel-ma", "spiel-ma", scope="per-tensor"),
+    "dynamic-gradient": Approach("gradients", "gradient", dynamic=True),
+    "gradient-per-tensor": Approach("gradients", "gradient", scope="per-tensor"),
+    "gradient-value-output": Approach("gradients", "gradient", kinds=("value", "attention output")),
+    "gradient-query-key": Approach("gradients", "gradient", kinds=("query", "key")),
+    "lora": Approach("lora"),
+    "full": Approach("full"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Methods that share a learning rate: the one of `rates` that serves `representative` best."""
+
+    representative: str
+    rates: tuple[float, ...]
+
+
+FAMILIES = {
+    "head-only": Family("head-only", (5e-3, 1e-2, 2e-2, 4e-2)),
+    "random": Family("random", (3e-3, 6e-3, 1.2e-2, 2.4e-2)),
+    "weights": Family("magnitude", (1.5e-3, 3e-3, 6e-3, 1.2e-2)),
+    "gradients": Family("gradient", (1.5e-3, 3e-3, 6e-3, 1.2e-2)),
+    "spiel-ag": Family("spiel-ag", (3e-3, 6e-3, 1.2e-2, 2.4e-2)),
+    "spiel-ma": Family("spiel-ma", (3e-3, 1e-2, 3e-2, 1e-1)),
+    "lora": Family("lora", (2.5e-3, 5e-3, 1e-2, 2e-2)),
+    "full": Family("full", (5e-5, 1e-4, 2e-4, 4e-4)),
+}
