@@ -98,6 +98,7 @@ MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std:
             observing = std::max(observing, product_scratch(device, parameter, tokens, nullptr, parameter.size));
         accumulating = std::max(accumulating, product_scratch(device, parameter, tokens, &some_mask, shares[target]));
     }
+    accumulating = std::max(accumulating, optimizer->scratch_bytes(device, counts));
     std::uint64_t kept = 0, training = 0;
     for (std::size_t position = 0; position < parameters.size(); ++position) {
         const std::uint64_t count = counts[position];

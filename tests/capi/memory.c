@@ -43,6 +43,7 @@ struct life {
     speft_dtype type;
     double density;
     int announced;
+    int32_t state;
 };
 
 static float values[SCALARS], x[TOKENS * COLUMNS], dy[TOKENS * ROWS], head[HEAD];
@@ -78,6 +79,7 @@ static void live(const struct life life) {
     speft_optimizer_options_init(&optimizer, sizeof optimizer);
     optimizer.kind = life.optimizer;
     optimizer.age = life.age;
+    optimizer.state = life.state;
     speft_adapter_options options;
     speft_adapter_options_init(&options, sizeof options);
     options.selection = &selection;
@@ -141,7 +143,8 @@ static void test_a_plan_is_what_a_life_takes(void) {
     narrow_all(x, narrow_x, TOKENS * COLUMNS);
     narrow_all(dy, narrow_dy, TOKENS * ROWS);
     const struct life usual = {SPEFT_SELECT_SNIP,    SPEFT_SCOPE_GLOBAL,  SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_COMMON,
-                               SPEFT_DELTA_FLOAT32, {SPEFT_CODE_FLOAT, 32, 1}, 0.05,              1};
+                               SPEFT_DELTA_FLOAT32, {SPEFT_CODE_FLOAT, 32, 1}, 0.05,              1,
+                               SPEFT_STATE_FLOAT32};
     live(usual);
     struct life other = usual;
     other.announced = 0;
@@ -163,6 +166,13 @@ static void test_a_plan_is_what_a_life_takes(void) {
     live(other);
     other.scope = SPEFT_SCOPE_PER_TENSOR;
     live(other);
+    static const int32_t kinds[] = {SPEFT_OPTIMIZER_ADAM, SPEFT_OPTIMIZER_LION, SPEFT_OPTIMIZER_SM3,
+                                    SPEFT_OPTIMIZER_ADAFACTOR};
+    for (int64_t i = 0; i < COUNT_OF(kinds); ++i)
+        for (other.state = SPEFT_STATE_FLOAT32; other.state <= SPEFT_STATE_BLOCKS8; ++other.state) {
+            other.optimizer = kinds[i];
+            live(other);
+        }
 }
 
 static void test_what_cannot_be_planned(void) {

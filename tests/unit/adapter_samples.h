@@ -142,6 +142,7 @@ inline AdapterRecord make_record(std::uint64_t seed) {
     AdapterRecord record = make_empty_record();
     record.selection.method = SPEFT_SELECT_SNIP;
     record.selection.scope = SPEFT_SCOPE_PER_TENSOR;
+    record.optimizer.state = SPEFT_STATE_BLOCKS8;
     record.selection.seed = draws();
     record.optimizer.state = SPEFT_STATE_BLOCKS8;
     record.steps = static_cast<std::int64_t>(draws.below(100000));
