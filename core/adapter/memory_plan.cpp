@@ -111,16 +111,16 @@ MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std:
     std::uint64_t each = 0;  // what is kept of all selected scalars
     for (std::size_t at = 0; at < targets.size(); ++at)
         each += shares[at] * kept_bytes(parameters[targets[at].position], options.delta_type);
-    std::uint64_t candidates = 0, window_peak = 0, settled = 0;
+    std::uint64_t candidates = 0, window_peak = 0, settled = 0, settled_count = 0;
     if (options.selection.method == SPEFT_SELECT_SPIEL_AG && selected > 0) {
         for (const std::uint64_t budget : candidate_budgets(options.selection, parameters)) candidates += budget;
         const Window window = plan_window(device, options.selection, parameters, tokens == 0 ? 2048 : tokens);
-        window_peak = std::max(window.held + std::max(window.scratch, candidates * candidate_bytes),
-                               candidates * (candidate_bytes + candidate_step_bytes));
+        accumulating = std::max(accumulating, window.scratch);
+        window_peak = std::max(window.held, candidates * candidate_step_bytes) + candidates * candidate_bytes;
     } else if (moves && !spiel) {
-        settled = each;
-        if (schedule.settled_limit > 0)
-            settled = each * std::min(static_cast<std::uint64_t>(schedule.settled_limit), selected) / selected;
+        const auto limit = static_cast<std::uint64_t>(schedule.settled_limit);
+        settled_count = limit > 0 ? limit : selected;
+        settled = each * settled_count / selected;
     }
     if (schedule.drop == SPEFT_DROP_CHANGE) training += selected * sizeof(float);
     // Rows and columns move with the optimizer; tables of corrections are shared.
@@ -134,12 +134,19 @@ MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std:
     plan.selection = accumulators + kept +
                      std::max(observing, selection_scratch(device, options.selection, parameters));
     const std::uint64_t steady = kept + training + optimizer->table_bytes() + settled;
-    plan.training = steady + std::max(accumulating + candidates * candidate_bytes, window_peak);
+    plan.training = steady + accumulating + window_peak;
     if (moves) {
-        // The training before and after side by side, with lists of what is dropped, grown, kept and where it was.
-        const std::uint64_t lists = selected * sizeof(std::uint32_t);
-        plan.reselection = steady + candidates * candidate_bytes + kept + training + moved_tables - selected * sizeof(float) +
-                           (spiel ? 6 * lists + each : 5 * lists + settled + plan.observation);
+        // The training before and after side by side, with lists of what is dropped, grown and kept, and what leaves.
+        const std::uint64_t list = sizeof(std::uint32_t);
+        const std::uint64_t spiel_lists = 6 * list * selected + each;
+        std::uint64_t salience_lists = 2 * list * (selected + settled_count) + settled + each + 2 * accumulators;
+        if (schedule.settled_limit > 0)
+            salience_lists += 2 * list * (selected + settled_count) + settled + each;
+        const std::uint64_t scratch =
+            std::max({accumulating, observing, selection_scratch(device, options.selection, parameters)});
+        plan.reselection = steady + candidates * candidate_bytes + kept + training + moved_tables -
+                           selected * sizeof(float) + scratch +
+                           (spiel ? spiel_lists : salience_lists);
     }
     return plan;
 }

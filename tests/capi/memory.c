@@ -137,8 +137,10 @@ static void live(const struct life life) {
         const int64_t stepping = read_most(&meter);
         if (stepping > training) training = stepping;
         if (!read_state(adapter).reselection_due) continue;
-        for (int batch = 0; batch < 2; ++batch) {
-            CHECK_OK(speft_observe(adapter, 0, &gradient, &error));
+        for (int batch = 0; batch < 2; ++batch) { /* another gradient each time, and so other masks */
+            static float other[SCALARS];
+            fill(other, SCALARS, 10 + (uint32_t)i);
+            observe_dense(adapter, 0, MATRIX(other, float32, ROWS, COLUMNS));
             CHECK_OK(speft_finish_observation(adapter, 1, &error));
         }
         CHECK_OK(speft_reselect(adapter, NULL, NULL, &error));
@@ -208,8 +210,9 @@ static void test_a_plan_is_what_a_life_takes(void) {
     moving = usual;
     moving.reselect_every = 2;
     moving.announced = 0;
+    moving.settled_limit = 7000;
     live(moving);
-    moving.settled_limit = 1000;
+    moving.method = SPEFT_SELECT_RANDOM;
     live(moving);
 }
 
