@@ -350,10 +350,12 @@ void Adapter::accumulate(std::size_t parameter, const Gradient &gradient) {
         state.gradients.add(device(), masks, parameter, gradient);
         return;
     }
-    follow_host(state, parameter);
-    state.candidates->add(device(), declared, parameter, gradient);
-    state.gradients.add(device(), masks, parameter, gradient);
-    state.arrived[parameter] = state.gradients.squares(device(), masks, parameter);
+    follow_host(state, parameter, parameter + 1);
+    Candidates::Contribution contribution = state.candidates->prepare(device(), declared, parameter, gradient);
+    Gradients::Sum sum = state.gradients.sum(device(), masks, parameter, gradient);
+    state.gradients.keep(device(), masks, parameter, sum);
+    state.candidates->keep(parameter, std::move(contribution));
+    state.arrived[parameter] = sum.squares;
 }
 
 float *Adapter::lend_gradient(std::size_t parameter) {
@@ -412,7 +414,7 @@ void Adapter::step(const StepOptions &options) {
     if (updates.empty()) refuse_state("no gradient has arrived since the last step");
     std::optional<Candidates::Step> candidates;
     if (in_window()) {
-        follow_host(state);
+        follow_host(state, 0, parameters_.size());
         candidates = state.candidates->take_step(device(), options_.selection, parameters_, masks,
                                                  options.gradient_scale);
     }

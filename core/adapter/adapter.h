@@ -119,7 +119,7 @@ private:
         Gradients gradients;
         std::unique_ptr<Optimizer> optimizer;
         std::optional<Candidates> candidates;  // SpIEL-AG's
-        std::vector<double> arrived;   // Σg² of each parameter as it came, within a window: to notice what the host scales
+        std::vector<double> arrived;   // Σg² of each parameter as it came, in a window: to notice what the host scales
         Buffer<float> last_deltas;     // δ after the last reselection, [trained]; where drops are by change
         std::vector<OwnedList> moved[2];  // by Moved, one a parameter; empty unless they are tracked
         Reselection reselection;          // what it came from
@@ -153,10 +153,9 @@ private:
 
     // Masks that move: reselection.cpp.
     bool in_window() const;
-    // Candidates get what the host has done to the gradient of the selected scalars: unscaling, clipping. Returns Σg² of
-    // the parameter as it came and as it is now.
-    std::pair<double, double> follow_host(Training &training, std::size_t parameter) const;
-    void follow_host(Training &training) const;
+    // The candidates of parameters [first, end) get what the host has done to the gradient of the selected scalars:
+    // unscaling, clipping.
+    void follow_host(Training &training, std::size_t first, std::size_t end) const;
     std::unique_ptr<Training> move_by_spiel(const Training &before) const;
     std::unique_ptr<Training> move_by_salience(const Training &before, const speft_progress *progress) const;
     // A training on other masks, with the original bits and deltas of what has been changed before; the optimizer is moved

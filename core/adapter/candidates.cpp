@@ -17,6 +17,18 @@ Buffer<std::byte> copy_of(Device &device, TensorView &view) {
     return copy;
 }
 
+// target += factor · values
+speft_add_values sum_of(const Buffer<float> &values, double factor, float *target) {
+    speft_add_values add{};
+    add.sums = target;
+    add.source = values.data();
+    add.count = values.count();
+    add.source_type = SPEFT_SCALAR_FLOAT32;
+    add.scale = static_cast<float>(factor);
+    add.weight = 1;
+    return add;
+}
+
 // Of targets, in the order of the ranking.
 struct Chosen {
     Buffer<std::uint32_t> indices;
@@ -77,58 +89,55 @@ std::vector<std::uint64_t> candidate_budgets(const SelectionOptions &options,
 
 // ---- between steps ----
 
-void Candidates::add_at(Device &device, const Masks &masks, std::size_t index, const Gradient &gradient,
-                        Buffer<float> &values) {
-    const Masks::Slot &slot = masks.slots[index];
-    add_gradient(device, {values.data() + slot.offset, slot.indices, static_cast<std::uint64_t>(slot.count)}, gradient,
-                 1.0);
-}
-
-void Candidates::add(Device &device, const Parameter &parameter, std::size_t index, const Gradient &gradient) {
-    if (parameter.role == Role::dense || parameter.size == 0) return;
+// What was summed before, as the host has scaled it, is copied into a new sum: until that is kept nothing has changed.
+Candidates::Contribution Candidates::prepare(Device &device, const Parameter &parameter, std::size_t index,
+                                             const Gradient &gradient) {
+    Contribution made;
+    if (parameter.role == Role::dense || parameter.size == 0) return made;
     if (gradient.kind == SPEFT_GRADIENT_VALUES)
         refuse_state("gradient of '" + parameter.name +
                      "': in the window before a reselection of spiel-ag it must be DENSE or ACTIVATIONS: values of the "
                      "mask say nothing of the scalars outside it");
-    if (masks_) {
-        const Masks::Slot &slot = masks_->slots[index];
-        if (!present_[index] && slot.count > 0)
-            device.zero(gradient_.data() + slot.offset, static_cast<std::uint64_t>(slot.count) * sizeof(float));
-        add_at(device, *masks_, index, gradient, gradient_);
-    } else if (gradient.kind == SPEFT_GRADIENT_ACTIVATIONS) {
-        Activations copy{{}, {}, gradient};
-        copy.x = copy_of(device, copy.gradient.x);
-        copy.dy = copy_of(device, copy.gradient.dy);
-        held_[index].activations.push_back(std::move(copy));
-    } else {
-        Buffer<float> &dense = held_[index].dense;
-        if (!dense) dense = Buffer<float>::zeros(device, parameter.size);
-        add_gradient(device, {dense.data(), nullptr, parameter.size}, gradient, 1.0);
+    Brought &before = brought_[index];
+    if (!masks_ && gradient.kind == SPEFT_GRADIENT_ACTIVATIONS) {
+        made.activations.emplace(Activations{{}, {}, gradient});
+        made.activations->x = copy_of(device, made.activations->gradient.x);
+        made.activations->dy = copy_of(device, made.activations->gradient.dy);
+        before.activations.reserve(before.activations.size() + 1);
+        return made;
     }
-    present_[index] = true;
+    GradientTarget target{nullptr, nullptr, parameter.size};
+    if (masks_) {
+        target.indices = masks_->slots[index].indices;
+        target.count = static_cast<std::uint64_t>(masks_->slots[index].count);
+    }
+    made.values = Buffer<float>::zeros(device, target.count);
+    target.sums = made.values.data();
+    if (before.values && target.count > 0) device.run(sum_of(before.values, before.factor, target.sums));
+    add_gradient(device, target, gradient, 1.0);
+    return made;
 }
 
-void Candidates::clear(std::size_t index) {
-    held_[index] = {};
-    present_[index] = false;
+void Candidates::keep(std::size_t index, Contribution contribution) noexcept {
+    Brought &brought = brought_[index];
+    if (contribution.activations) {
+        brought.activations.push_back(std::move(*contribution.activations));  // there is room
+    } else if (contribution.values) {
+        brought.values = std::move(contribution.values);
+        brought.factor = 1;
+    } else {
+        return;  // a dense parameter has no candidates
+    }
+    brought.present = true;
 }
 
 bool Candidates::holds() const {
-    return !masks_ && std::find(present_.begin(), present_.end(), true) != present_.end();
+    return !masks_ && std::any_of(brought_.begin(), brought_.end(), [](const Brought &brought) { return brought.present; });
 }
 
-void Candidates::scale(Device &device, std::size_t index, double factor) {
-    if (!present_[index]) return;
-    const auto scale_values = [&](float *values, std::uint64_t count) {
-        if (count > 0) device.run(speft_scale{&values, &count, 1, static_cast<float>(factor)});
-    };
-    if (masks_) {
-        const Masks::Slot &slot = masks_->slots[index];
-        scale_values(gradient_.data() + slot.offset, static_cast<std::uint64_t>(slot.count));
-        return;
-    }
-    for (Activations &activations : held_[index].activations) activations.gradient.scale *= factor;
-    if (held_[index].dense) scale_values(held_[index].dense.data(), held_[index].dense.count());
+void Candidates::scale(std::size_t index, double factor) noexcept {
+    brought_[index].factor *= factor;
+    for (Activations &activations : brought_[index].activations) activations.gradient.scale *= factor;
 }
 
 // ---- in a step ----
@@ -139,10 +148,10 @@ Masks Candidates::choose(Device &device, const SelectionOptions &options, const 
     bool all_activations = true;
     for (const Target &target : targets) {
         if (target.size == 0) continue;
-        if (!present_[target.position])
+        if (!brought_[target.position].present)
             refuse_state("no gradient of '" + target.name +
                          "' has arrived in the first step of the window before a reselection");
-        all_activations = all_activations && !held_[target.position].dense;
+        all_activations = all_activations && !brought_[target.position].values;
     }
     Chosen chosen;
     if (all_activations) {
@@ -151,7 +160,7 @@ Masks Candidates::choose(Device &device, const SelectionOptions &options, const 
         for (std::size_t at = 0; at < targets.size(); ++at) {
             const Parameter &parameter = parameters[targets[at].position];
             const Masks::Slot &slot = selected.slots[targets[at].position];
-            const auto &all = held_[targets[at].position].activations;
+            const auto &all = brought_[targets[at].position].activations;
             for (const Activations &held : all) parts[at].push_back(factors_of(held.gradient));
             scores[at].parts = parts[at].data();
             scores[at].count = parts[at].size();
@@ -175,15 +184,16 @@ Masks Candidates::choose(Device &device, const SelectionOptions &options, const 
         std::vector<Buffer<float>> sums;
         std::vector<speft_score> scores(targets.size());
         for (std::size_t at = 0; at < targets.size(); ++at) {
-            const Held &held = held_[targets[at].position];
+            const Brought &brought = brought_[targets[at].position];
             const std::uint64_t size = targets[at].size;
             const Masks::Slot &slot = selected.slots[targets[at].position];
-            if (held.activations.empty()) {
-                scores[at].sums = held.dense.data();
+            if (size == 0) continue;
+            if (brought.activations.empty() && brought.factor == 1) {
+                scores[at].sums = brought.values.data();
             } else {
                 sums.push_back(Buffer<float>::zeros(device, size));
-                if (held.dense) device.copy_within(sums.back().data(), held.dense.data(), size * sizeof(float));
-                for (const Activations &part : held.activations)
+                if (brought.values) device.run(sum_of(brought.values, brought.factor, sums.back().data()));
+                for (const Activations &part : brought.activations)
                     add_gradient(device, {sums.back().data(), nullptr, size}, part.gradient, 1.0);
                 scores[at].sums = sums.back().data();
             }
@@ -218,30 +228,27 @@ Candidates::Step Candidates::take_step(Device &device, const SelectionOptions &o
     if (masks_) {
         device.copy_within(step.sums.data(), sums_.data(), masks.trained * sizeof(float));
         device.copy_within(step.squares.data(), squares_.data(), masks.trained * sizeof(float));
-    } else {
-        step.gradient = Buffer<float>::zeros(device, masks.trained);
-        for (std::size_t index = 0; index < held_.size(); ++index) {
-            for (const Activations &part : held_[index].activations)
-                add_at(device, masks, index, part.gradient, step.gradient);
-            if (!held_[index].dense) continue;
-            Gradient dense;
-            dense.kind = SPEFT_GRADIENT_DENSE;
-            dense.dense = {held_[index].dense.data(), device.location(), dtype_of(ScalarType::float32),
-                           parameters[index].shape, parameters[index].size};
-            add_at(device, masks, index, dense, step.gradient);
-        }
     }
-    const float *const gradient = masks_ ? gradient_.data() : step.gradient.data();
-    for (std::size_t index = 0; index < present_.size(); ++index) {
+    step.values.resize(brought_.size());
+    for (std::size_t index = 0; index < brought_.size(); ++index) {
+        const Brought &brought = brought_[index];
         const Masks::Slot &slot = masks.slots[index];
-        if (!present_[index] || slot.count == 0) continue;
-        speft_add_values add{};
-        add.sums = step.sums.data() + slot.offset;
-        add.source = gradient + slot.offset;
-        add.count = static_cast<std::uint64_t>(slot.count);
-        add.source_type = SPEFT_SCALAR_FLOAT32;
-        add.scale = static_cast<float>(gradient_scale);
-        add.weight = 1;
+        const auto count = static_cast<std::uint64_t>(slot.count);
+        if (!brought.present || count == 0) continue;
+        if (!masks_) {
+            step.values[index] = Buffer<float>::zeros(device, count);
+            const GradientTarget target{step.values[index].data(), slot.indices, count};
+            for (const Activations &part : brought.activations) add_gradient(device, target, part.gradient, 1.0);
+            if (brought.values) {
+                speft_add_values gathered = sum_of(brought.values, brought.factor, target.sums);
+                gathered.indices = target.indices;
+                gathered.count = count;
+                device.run(gathered);
+            }
+        }
+        const Buffer<float> &gradient = masks_ ? brought.values : step.values[index];
+        const double factor = (masks_ ? brought.factor : 1) * gradient_scale;
+        speft_add_values add = sum_of(gradient, factor, step.sums.data() + slot.offset);
         device.run(add);
         add.sums = step.squares.data() + slot.offset;
         add.map = SPEFT_MAP_SQUARE;
@@ -250,11 +257,14 @@ Candidates::Step Candidates::take_step(Device &device, const SelectionOptions &o
     return step;
 }
 
-void Candidates::keep(Step step) {
+void Candidates::keep(Step step) noexcept {
     if (step.masks) {
         masks_ = std::move(step.masks);
-        gradient_ = std::move(step.gradient);
-        for (Held &held : held_) held = {};
+        for (std::size_t index = 0; index < brought_.size(); ++index) {
+            brought_[index].activations.clear();
+            brought_[index].values = std::move(step.values[index]);
+            brought_[index].factor = 1;
+        }
     }
     sums_ = std::move(step.sums);
     squares_ = std::move(step.squares);
@@ -285,7 +295,7 @@ void Candidates::restore(Device &device, const std::vector<Parameter> &parameter
     for (const CandidateRecord &record : records) counts.push_back(record.indices.size());
     Buffer<std::uint32_t> indices(device, std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}));
     Masks masks = make_masks(parameters, std::move(indices), counts, DenseParameters::none);
-    Step step{{}, Buffer<float>::zeros(device, masks.trained), {device, masks.trained}, {device, masks.trained}};
+    Step step{{}, std::vector<Buffer<float>>(brought_.size()), {device, masks.trained}, {device, masks.trained}};
     for (std::size_t index = 0; index < records.size(); ++index) {
         const std::uint64_t offset = masks.slots[index].offset, bytes = counts[index] * sizeof(float);
         device.copy_to_device(masks.indices.data() + offset, records[index].indices.data(), bytes);

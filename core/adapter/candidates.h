@@ -14,29 +14,42 @@
 namespace speft {
 
 class Candidates {
-public:
-    explicit Candidates(std::size_t parameters) : held_(parameters), present_(parameters) {}
+    // A copy of one contribution.
+    struct Activations {
+        Buffer<std::byte> x, dy;
+        Gradient gradient;  // its views are on the buffers
+    };
 
-    // Takes a contribution to the gradient of the step under way: holds a copy until the candidates are chosen, and
-    // then keeps what concerns them.
-    void add(Device &device, const Parameter &parameter, std::size_t index, const Gradient &gradient);
+public:
+    explicit Candidates(std::size_t parameters) : brought_(parameters) {}
+
+    // One contribution to the gradient of the step under way, ready to be kept: a copy of it until the candidates are
+    // chosen, and then what concerns them.
+    class Contribution {
+        friend class Candidates;
+        std::optional<Activations> activations;
+        Buffer<float> values;
+    };
+    Contribution prepare(Device &device, const Parameter &parameter, std::size_t index, const Gradient &gradient);
+    void keep(std::size_t index, Contribution contribution) noexcept;
     // Forgets what the step under way has brought.
-    void clear(std::size_t index);
+    void clear(std::size_t index) { brought_[index] = {}; }
     // What the host has done to the gradient of the selected scalars.
-    void scale(Device &device, std::size_t index, double factor);
+    void scale(std::size_t index, double factor) noexcept;
     // Whether a gradient waits for the candidates to be chosen.
     bool holds() const;
 
     // What a step leaves: made before the optimizer moves, and kept once it has.
     struct Step {
-        std::optional<Masks> masks;  // chosen in this step
-        Buffer<float> gradient, sums, squares;
+        std::optional<Masks> masks;          // chosen in this step
+        std::vector<Buffer<float>> values;   // then: the candidates' gradient, one a parameter
+        Buffer<float> sums, squares;
     };
-    // INVALID_STATE when a parameter has brought nothing of which candidates could be chosen; INVALID_ARGUMENT when fewer
-    // than wanted have a gradient that is not NaN.
+    // INVALID_STATE when a parameter has brought nothing of which candidates could be chosen; INVALID_ARGUMENT when
+    // fewer than wanted have a gradient that is not NaN.
     Step take_step(Device &device, const SelectionOptions &options, const std::vector<Parameter> &parameters,
                    const Masks &selected, double gradient_scale) const;
-    void keep(Step step);
+    void keep(Step step) noexcept;
 
     bool chosen() const { return masks_.has_value(); }
     // The candidates, and for each in their numbering the sums over the window of its gradient and its square.
@@ -50,26 +63,21 @@ public:
                  const std::vector<CandidateRecord> &record);
 
 private:
-    // A copy of one contribution from activations, or the sum of the dense ones.
-    struct Activations {
-        Buffer<std::byte> x, dy;
-        Gradient gradient;  // its views are on the buffers
-    };
-    struct Held {
-        std::vector<Activations> activations;
-        Buffer<float> dense;
+    // What one parameter has brought in the step under way.
+    struct Brought {
+        bool present = false;
+        std::vector<Activations> activations;  // held until the candidates are chosen
+        // The sum of dense contributions, of all scalars; once they are chosen, of all contributions at the candidates.
+        Buffer<float> values;
+        double factor = 1;  // of `values`: what the host has done since they were summed
     };
 
-    static void add_at(Device &device, const Masks &masks, std::size_t index, const Gradient &gradient,
-                       Buffer<float> &values);
     Masks choose(Device &device, const SelectionOptions &options, const std::vector<Parameter> &parameters,
                  const Masks &selected) const;
 
-    std::vector<Held> held_;  // until they are chosen
-    std::vector<bool> present_;
+    std::vector<Brought> brought_;
     std::optional<Masks> masks_;
-    Buffer<float> gradient_;  // of the step under way, [candidates]
-    Buffer<float> sums_, squares_;
+    Buffer<float> sums_, squares_;  // [candidates]
 };
 
 // How many candidates of each target (under the global scope: of all together, the one entry) there are to be.

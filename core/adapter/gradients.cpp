@@ -3,6 +3,15 @@
 #include <cmath>
 
 namespace speft {
+namespace {
+
+double sum_of_squares(Device &device, const float *values, std::uint64_t count) {
+    double sum = 0;
+    if (count > 0) device.run(speft_sum_squares{&values, &count, 1, &sum});
+    return sum;
+}
+
+}  // namespace
 
 float *Gradients::prepare(Device &device, const Masks &masks, std::size_t parameter) {
     if (!values_) values_ = Buffer<float>(device, masks.trained);
@@ -23,6 +32,22 @@ void Gradients::add(Device &device, const Masks &masks, std::size_t parameter, c
     state.zeros = false;
     add_gradient(device, {values, slot.indices, static_cast<std::uint64_t>(slot.count)}, gradient, 1.0);
     state.present = state.ever = true;
+}
+
+Gradients::Sum Gradients::sum(Device &device, const Masks &masks, std::size_t parameter, const Gradient &gradient) {
+    const Masks::Slot &slot = masks.slots[parameter];
+    const auto count = static_cast<std::uint64_t>(slot.count);
+    const float *before = prepare(device, masks, parameter);
+    Sum sum{{device, count}};
+    device.copy_within(sum.values.data(), before, count * sizeof(float));
+    add_gradient(device, {sum.values.data(), slot.indices, count}, gradient, 1.0);
+    sum.squares = sum_of_squares(device, sum.values.data(), count);
+    return sum;
+}
+
+void Gradients::keep(Device &device, const Masks &masks, std::size_t parameter, const Sum &sum) {
+    device.copy_within(lend(device, masks, parameter), sum.values.data(), sum.values.count() * sizeof(float));
+    states_[parameter].present = states_[parameter].ever = true;
 }
 
 float *Gradients::lend(Device &device, const Masks &masks, std::size_t parameter) {
@@ -52,11 +77,8 @@ Gradients::Arrays Gradients::present_arrays(const Masks &masks) const {
 
 double Gradients::squares(Device &device, const Masks &masks, std::size_t parameter) const {
     if (!states_[parameter].present) return 0;
-    float *values = values_.data() + masks.slots[parameter].offset;
-    const auto count = static_cast<std::uint64_t>(masks.slots[parameter].count);
-    double sum = 0;
-    if (count > 0) device.run(speft_sum_squares{&values, &count, 1, &sum});
-    return sum;
+    return sum_of_squares(device, values_.data() + masks.slots[parameter].offset,
+                          static_cast<std::uint64_t>(masks.slots[parameter].count));
 }
 
 void Gradients::remember(const Gradients &before) {

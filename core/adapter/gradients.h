@@ -16,6 +16,13 @@ public:
     explicit Gradients(std::size_t parameters) : states_(parameters) {}
 
     void add(Device &device, const Masks &masks, std::size_t parameter, const Gradient &gradient);
+    // The same in two parts: all that may fail, and what then cannot. With Σg² of what it comes to.
+    struct Sum {
+        Buffer<float> values;
+        double squares = 0;
+    };
+    Sum sum(Device &device, const Masks &masks, std::size_t parameter, const Gradient &gradient);
+    void keep(Device &device, const Masks &masks, std::size_t parameter, const Sum &sum);
     // The values of one parameter; zeros when nothing was added since the last clear.
     float *lend(Device &device, const Masks &masks, std::size_t parameter);
     void clear(std::size_t parameter) { states_[parameter].present = false; }

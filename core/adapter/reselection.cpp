@@ -72,32 +72,27 @@ bool Adapter::in_window() const {
     return due > 0 && step >= clock_.window_start(due);
 }
 
-std::pair<double, double> Adapter::follow_host(Training &training, std::size_t parameter) const {
-    if (!training.gradients.present(parameter)) return {0, 0};
-    const double before = training.arrived[parameter];
-    const double now = training.gradients.squares(device(), training.active.masks, parameter);
-    if (now == before) return {before, now};
-    const double factor = std::sqrt(now / before);
-    // Of a gradient without a norm nothing can be told.
-    if (std::isfinite(factor)) training.candidates->scale(device(), parameter, factor);
-    training.arrived[parameter] = now;
-    return {before, now};
-}
-
-// A parameter without a selected scalar is taken to have been scaled like the others.
-void Adapter::follow_host(Training &training) const {
-    double before = 0, now = 0;
-    for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        if (parameters_[index].role == Role::dense) continue;
-        const auto [came, is] = follow_host(training, index);
-        before += came;
-        now += is;
+// Everything that may fail comes before anything is scaled. A parameter without a selected scalar is taken to have been
+// scaled like the others.
+void Adapter::follow_host(Training &training, std::size_t first, std::size_t end) const {
+    std::vector<double> now(parameters_.size());
+    double all_before = 0, all_now = 0;
+    for (std::size_t index = first; index < end; ++index) {
+        if (parameters_[index].role == Role::dense || !training.gradients.present(index)) continue;
+        now[index] = training.gradients.squares(device(), training.active.masks, index);
+        all_before += training.arrived[index];
+        all_now += now[index];
     }
-    const double factor = std::sqrt(now / before);
-    if (now == before || !std::isfinite(factor)) return;
-    for (std::size_t index = 0; index < parameters_.size(); ++index)
-        if (parameters_[index].role == Role::sparse && training.active.masks.slots[index].count == 0)
-            training.candidates->scale(device(), index, factor);
+    for (std::size_t index = first; index < end; ++index) {
+        if (parameters_[index].role == Role::dense || !training.gradients.present(index)) continue;
+        const bool selected = training.active.masks.slots[index].count > 0;
+        const double before = selected ? training.arrived[index] : all_before;
+        const double is = selected ? now[index] : all_now;
+        const double factor = std::sqrt(is / before);
+        // Of a gradient without a norm nothing can be told.
+        if (is != before && std::isfinite(factor)) training.candidates->scale(index, factor);
+        training.arrived[index] = now[index];
+    }
 }
 
 // ---- carrying over ----

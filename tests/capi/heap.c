@@ -47,13 +47,17 @@ static const char *const path = "heap-test.safetensors";
 
 struct kind {
     int32_t method, scope, optimizer, age, delta_type;
+    int64_t reselect_every; /* with a window of 1 for SpIEL; 0: masks stay */
 };
 
-/* Between them every selection, optimizer and type of delta. */
+/* Between them every way to select, to move and to keep deltas. */
 static const struct kind kinds[] = {
-    {SPEFT_SELECT_SNIP, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_COMMON, SPEFT_DELTA_FLOAT32},
-    {SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_PER_ROW, SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_PER_WEIGHT, SPEFT_DELTA_FLOAT32},
-    {SPEFT_SELECT_RANDOM, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_SGD, SPEFT_AGE_COMMON, SPEFT_DELTA_BFLOAT16},
+    {SPEFT_SELECT_SNIP, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_COMMON, SPEFT_DELTA_FLOAT32, 0},
+    {SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_PER_ROW, SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_PER_WEIGHT, SPEFT_DELTA_FLOAT32, 0},
+    {SPEFT_SELECT_RANDOM, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_SGD, SPEFT_AGE_COMMON, SPEFT_DELTA_BFLOAT16, 0},
+    {SPEFT_SELECT_SPIEL_AG, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_COMMON, SPEFT_DELTA_FLOAT32, 3},
+    {SPEFT_SELECT_SPIEL_MA, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_SM3, SPEFT_AGE_COMMON, SPEFT_DELTA_BFLOAT16, 3},
+    {SPEFT_SELECT_RANDOM, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_COMMON, SPEFT_DELTA_FLOAT32, 1},
 };
 
 struct life {
@@ -67,7 +71,14 @@ struct life {
 };
 
 static speft_status with_parameters(struct life *life, int plan) {
-    const speft_selection_options selection = choose(life->kind->method, life->kind->scope, 0.1, 0);
+    const int spiel =
+        life->kind->method == SPEFT_SELECT_SPIEL_AG || life->kind->method == SPEFT_SELECT_SPIEL_MA;
+    speft_schedule_options schedule;
+    speft_schedule_options_init(&schedule, sizeof schedule);
+    schedule.reselect_every = life->kind->reselect_every;
+    schedule.window = spiel ? 1 : 0;
+    speft_selection_options selection = choose(life->kind->method, life->kind->scope, 0.1, 0);
+    selection.schedule = &schedule;
     speft_optimizer_options optimizer;
     speft_optimizer_options_init(&optimizer, sizeof optimizer);
     optimizer.kind = life->kind->optimizer;
@@ -129,6 +140,7 @@ static speft_status borrow_gradient(struct life *life) {
 }
 static speft_status clip(struct life *life) { return speft_clip_gradient(life->adapter, 0.5, NULL, &error); }
 static speft_status step(struct life *life) { return speft_step(life->adapter, NULL, &error); }
+static speft_status reselect(struct life *life) { return speft_reselect(life->adapter, NULL, NULL, &error); }
 static speft_status borrow_deltas(struct life *life) {
     speft_tensor deltas;
     return speft_get_deltas(life->adapter, 0, &deltas, &error);
@@ -165,10 +177,10 @@ static speft_status drop_loaded(struct life *life) {
 static speft_status (*const calls[])(struct life *) = {
     make_context, plan, make_adapter, bind_w, bind_head,
     observe, finish, observe, finish, select_now, copy_mask,
-    accumulate, accumulate_head, borrow_gradient, clip, step,
-    accumulate, accumulate_head, step, borrow_deltas, measure, unmerge, merge,
+    accumulate, accumulate_head, borrow_gradient, clip, step, reselect,
+    accumulate, accumulate_head, step, reselect, borrow_deltas, measure, unmerge, merge,
     save, load, bind_loaded, bind_loaded_head, merge_loaded, drop_loaded,
-    accumulate, save_checkpoint, load_checkpoint, drop_loaded, accumulate_head, step,
+    accumulate, save_checkpoint, load_checkpoint, drop_loaded, accumulate_head, step, reselect,
 };
 
 static struct life *start(const struct kind *kind) {
