@@ -2,7 +2,7 @@
 #include <boost/test/data/test_case.hpp>
 #include <optional>
 
-#include "tests/conformance/segments.h"
+#include "tests/conformance/moments.h"
 
 namespace data = boost::unit_test::data;
 using namespace conformance;
@@ -12,29 +12,53 @@ namespace {
 struct Variant {
     bool masked;
     Deltas deltas;
-    bool own_ages, decay_to_zero;
+    bool own_ages;
+    std::int32_t decay_kind;
+    bool coupled = false;
+    std::int32_t moments = SPEFT_STATE_FLOAT32;
     friend std::ostream &operator<<(std::ostream &out, const Variant &variant) {
         return out << (variant.masked ? "masked, " : "whole, ") << variant.deltas
-                   << (variant.own_ages ? ", own ages" : "") << (variant.decay_to_zero ? ", decay to zero" : "");
+                   << (variant.own_ages ? ", own ages" : "") << ", decay " << name_of_decay(variant.decay_kind)
+                   << (variant.coupled ? ", coupled" : "") << ", moments of type " << variant.moments;
     }
 };
 
+constexpr std::int32_t to_original = SPEFT_DECAY_TO_ORIGINAL, to_zero = SPEFT_DECAY_TO_ZERO,
+                       after_update = SPEFT_DECAY_AFTER_UPDATE;
+
 const std::vector<Variant> variants = {
-    {true, Deltas::float32, false, false},   {true, Deltas::float32, false, true},
-    {true, Deltas::float32, true, false},    {true, Deltas::float32, true, true},
-    {false, Deltas::float32, false, true},   {false, Deltas::absolute, false, false},
-    {false, Deltas::absolute, false, true},  {true, Deltas::absolute, true, true},
-    {true, Deltas::bfloat16, false, false},  {true, Deltas::bfloat16, true, true},
-    {false, Deltas::bfloat16, false, false},
+    {true, Deltas::float32, false, to_original},
+    {true, Deltas::float32, false, to_zero},
+    {true, Deltas::float32, true, to_original},
+    {true, Deltas::float32, true, to_zero},
+    {false, Deltas::float32, false, to_zero},
+    {false, Deltas::absolute, false, to_original},
+    {false, Deltas::absolute, false, to_zero},
+    {true, Deltas::absolute, true, to_zero},
+    {true, Deltas::bfloat16, false, to_original},
+    {true, Deltas::bfloat16, true, to_zero},
+    {false, Deltas::bfloat16, false, to_original},
+    {true, Deltas::float32, true, after_update},
+    {false, Deltas::absolute, false, after_update},
+    {true, Deltas::bfloat16, false, after_update, true},
+    {true, Deltas::float32, false, to_original, true},
+    {true, Deltas::float32, true, to_zero, true},
+    {false, Deltas::absolute, false, to_zero, true},
+    {true, Deltas::float32, true, to_zero, false, SPEFT_STATE_BFLOAT16},
+    {false, Deltas::absolute, false, after_update, true, SPEFT_STATE_BFLOAT16},
+    {true, Deltas::bfloat16, true, to_original, false, SPEFT_STATE_BLOCKS8},
+    {false, Deltas::float32, false, to_zero, true, SPEFT_STATE_BLOCKS8},
 };
 
 // One parameter's part of a step, with its state.
 struct HostStep {
     HostSegment segment;
-    std::vector<float> gradient{}, moment1{}, moment2{};
+    std::vector<float> gradient{};
+    HostMoments moment1{}, moment2{};
     std::vector<std::uint16_t> cohorts{};
     std::vector<std::int32_t> births{};
-    bool own_ages = false, decay_to_zero = false;
+    bool own_ages = false, coupled = false;
+    std::int32_t decay_kind = to_original;
     std::uint32_t age = 3;
     float learning_rate = 1e-2f, decay = 1e-3f, gradient_scale = 0.7f;
     float beta1 = 0.9f, one_minus_beta1 = 0.1f, beta2 = 0.99f, one_minus_beta2 = 0.01f, epsilon = 1e-8f;
@@ -62,11 +86,13 @@ HostStep make_step(std::uint64_t length, std::int32_t type, Values values, Varia
     step.segment.merge();
     const std::uint64_t count = step.segment.count();
     step.gradient = make_values(count, values, seed + 3);
-    step.moment1 = make_values(count, Values::ordinary, seed + 4);
-    step.moment2 = make_values(count, Values::ordinary, seed + 5);
-    for (float &moment : step.moment2) moment *= moment;
+    std::vector<float> squares = make_values(count, Values::ordinary, seed + 5);
+    for (float &moment : squares) moment *= moment;
+    step.moment1 = {variant.moments, true, seed + 6, make_values(count, Values::ordinary, seed + 4)};
+    step.moment2 = {variant.moments, false, seed + 7, squares};
     step.own_ages = variant.own_ages;
-    step.decay_to_zero = variant.decay_to_zero;
+    step.decay_kind = variant.decay_kind;
+    step.coupled = variant.coupled;
     for (std::uint64_t j = 0; j < count; ++j) step.cohorts.push_back(static_cast<std::uint16_t>(j * 5 % 11));
     for (std::int32_t cohort = 0; cohort < 11; ++cohort) step.births.push_back(cohort % 4 - 3);
     return step;
@@ -81,22 +107,26 @@ std::uint32_t take_age(const HostStep &step, std::uint64_t j) {
 void advance(HostStep &step) {
     static const std::vector<float> corrections1 = make_corrections1(), corrections2 = make_corrections2();
     HostSegment &segment = step.segment;
+    std::vector<float> moment1 = step.moment1.load(), moment2 = step.moment2.load();
     for (std::uint64_t j = 0; j < segment.count(); ++j) {
         const std::uint32_t age = take_age(step, j);
-        const float g = rounded(step.gradient[j] * step.gradient_scale);
-        const bool to_weight = step.decay_to_zero && !segment.absolute;
-        const float decayed = to_weight ? segment.weights.get(segment.place(j)) : segment.deltas.get(j);
-        const float delta = rounded(segment.deltas.get(j) - rounded(step.decay * decayed));
-        const float m = rounded(rounded(step.beta1 * step.moment1[j]) + rounded(step.one_minus_beta1 * g));
-        const float v = rounded(rounded(step.beta2 * step.moment2[j]) +
+        float g = rounded(step.gradient[j] * step.gradient_scale);
+        if (step.coupled) g = couple(segment, j, step.decay_kind, step.decay, g);
+        const float delta =
+            step.coupled ? segment.deltas.get(j) : decay_first(segment, j, step.decay_kind, step.decay);
+        const float m = rounded(rounded(step.beta1 * moment1[j]) + rounded(step.one_minus_beta1 * g));
+        const float v = rounded(rounded(step.beta2 * moment2[j]) +
                                 rounded(rounded(step.one_minus_beta2 * g) * g));
         const float numerator = rounded(rounded(step.learning_rate * corrections1[age]) * m);
         const float root = rounded(rounded(std::sqrt(v)) * corrections2[age]);
         const float denominator = rounded(root + step.epsilon);
-        step.moment1[j] = m;
-        step.moment2[j] = v;
-        segment.update_delta(j, rounded(delta - rounded(numerator / denominator)));
+        moment1[j] = m;
+        moment2[j] = v;
+        const float moved = rounded(delta - rounded(numerator / denominator));
+        segment.update_delta(j, decay_last(moved, step.decay_kind, step.decay));
     }
+    step.moment1.store(moment1);
+    step.moment2.store(moment2);
     segment.merge();
 }
 
@@ -109,7 +139,8 @@ std::optional<std::vector<HostStep>> run(const Subject &subject, const Settings 
             : segment(on, step.segment), gradient(on, step.gradient), moment1(on, step.moment1),
               moment2(on, step.moment2), cohorts(on, step.cohorts), births(on, step.births) {}
         DeviceSegment segment;
-        DeviceArray<float> gradient, moment1, moment2;
+        DeviceArray<float> gradient;
+        DeviceMoments moment1, moment2;
         DeviceArray<std::uint16_t> cohorts;
         DeviceArray<std::int32_t> births;
     };
@@ -120,13 +151,13 @@ std::optional<std::vector<HostStep>> run(const Subject &subject, const Settings 
         const State &state = *states.back();
         segments.push_back({.segment = state.segment.view,
                             .gradient = state.gradient.data(),
-                            .moment1 = {state.moment1.data(), nullptr, SPEFT_STATE_FLOAT32, 0},
-                            .moment2 = {state.moment2.data(), nullptr, SPEFT_STATE_FLOAT32, 0},
+                            .moment1 = state.moment1.view(),
+                            .moment2 = state.moment2.view(),
                             .cohorts = step.own_ages ? state.cohorts.data() : nullptr,
                             .births = state.births.data(),
                             .age = step.age,
-                            .decay_kind = step.decay_to_zero ? SPEFT_DECAY_TO_ZERO : SPEFT_DECAY_TO_ORIGINAL,
-                            .coupled = 0,
+                            .decay_kind = step.decay_kind,
+                            .coupled = step.coupled,
                             .reserved = 0,
                             .learning_rate = step.learning_rate,
                             .decay = step.decay,
@@ -219,34 +250,44 @@ BOOST_DATA_TEST_CASE(keeps_denormal_moments,
                      settings) {
     HostStep step = make_step(1000, SPEFT_SCALAR_FLOAT32, Values::ordinary, variants[0], 1);
     for (float &gradient : step.gradient) gradient = std::ldexp(gradient, -68);
-    for (float &moment : step.moment1) moment = std::ldexp(moment, -126);
-    for (float &moment : step.moment2) moment = std::ldexp(moment, -130);
+    std::vector<float> moment1 = step.moment1.load(), moment2 = step.moment2.load();
+    for (float &moment : moment1) moment = std::ldexp(moment, -126);
+    for (float &moment : moment2) moment = std::ldexp(moment, -130);
+    step.moment1.store(moment1);
+    step.moment2.store(moment2);
     check_updates(subject, settings, {step}, 2);
 }
 
 BOOST_DATA_TEST_CASE(is_near_float64,
                      data::make(subjects(SPEFT_OPERATION_STEP_ADAMW)) * data::make(variants), subject, variant) {
+    if (variant.moments != SPEFT_STATE_FLOAT32) return;  // nothing is near then
     const HostStep before = make_step(3000, SPEFT_SCALAR_FLOAT32, Values::ordinary, variant, 1);
     const auto after = run(subject, one_thread, {before}, 1);
     if (!after) return;
-    HostStep aging = before;
+    const std::vector<float> moment1 = before.moment1.load(), moment2 = before.moment2.load();
     for (std::uint64_t j = 0; j < before.segment.count(); ++j) {
-        const int age = static_cast<int>(take_age(aging, j));
-        const double g = static_cast<double>(before.gradient[j]) * before.gradient_scale;
-        const bool to_weight = before.decay_to_zero && !before.segment.absolute;
+        const int age = static_cast<int>(take_age(before, j));
+        const bool last = before.decay_kind == after_update;
+        const bool to_weight = before.decay_kind == to_zero && !before.segment.absolute;
         const double delta = before.segment.deltas.get(j);
         const double weight = before.segment.weights.get(before.segment.place(j));
-        const double decay = before.decay * (to_weight ? weight : delta);
-        const double old_part = static_cast<double>(before.beta1) * before.moment1[j];
+        const double decay = last ? 0 : before.decay * (to_weight ? weight : delta);
+        const double g = static_cast<double>(before.gradient[j]) * before.gradient_scale + (before.coupled ? decay : 0);
+        const double old_part = static_cast<double>(before.beta1) * moment1[j];
         const double new_part = before.one_minus_beta1 * g;
-        const double v = static_cast<double>(before.beta2) * before.moment2[j] + before.one_minus_beta2 * g * g;
+        const double v = static_cast<double>(before.beta2) * moment2[j] + before.one_minus_beta2 * g * g;
         const double factor = before.learning_rate / (1.0 - std::pow(0.9, age)) /
                               (std::sqrt(v) / std::sqrt(1.0 - std::pow(0.99, age)) + before.epsilon);
-        const double expected = delta - decay - factor * (old_part + new_part);
+        const double moved = delta - (before.coupled ? 0 : decay) - factor * (old_part + new_part);
+        const double expected = last ? moved - before.decay * moved : moved;
         // At most 16 roundings lie on any way from an input to the result, each half of 2^-23 of a term that is no
-        // larger than these; the two parts of m may cancel, so that each counts for itself.
+        // larger than these; the two parts of m may cancel, so that each counts for itself, and so may the gradient
+        // and a decay that is added to it: what that does to √v is at most the last term.
         const double terms =
-            std::fabs(delta) + std::fabs(decay) + factor * (std::fabs(old_part) + std::fabs(new_part));
+            std::fabs(delta) + std::fabs(decay) +
+            factor * (std::fabs(old_part) + std::fabs(new_part) + before.one_minus_beta1 * std::fabs(decay)) +
+            std::fabs(factor * (old_part + new_part)) * (std::fabs(g) + 2 * std::fabs(decay)) *
+                std::sqrt(before.one_minus_beta2 / v);
         // bfloat16 deltas then go to the next neighbour on either side: 2^-7 of their size away at most.
         const double tolerance = (16 * 0x1p-24 + (variant.deltas == Deltas::bfloat16 ? 0x1p-7 : 0)) * terms;
         BOOST_REQUIRE_SMALL((*after)[0].segment.deltas.get(j) - expected, tolerance + 1e-300);

@@ -3,7 +3,7 @@
 #include <boost/test/data/test_case.hpp>
 #include <optional>
 
-#include "tests/conformance/segments.h"
+#include "tests/conformance/moments.h"
 
 namespace data = boost::unit_test::data;
 using namespace conformance;
@@ -13,26 +13,43 @@ namespace {
 struct Variant {
     bool masked;
     Deltas deltas;
-    bool momentum, decay_to_zero;
+    bool momentum;
+    std::int32_t decay_kind;
+    std::int32_t moments = SPEFT_STATE_FLOAT32;
     friend std::ostream &operator<<(std::ostream &out, const Variant &variant) {
         return out << (variant.masked ? "masked, " : "whole, ") << variant.deltas
-                   << (variant.momentum ? ", momentum" : "") << (variant.decay_to_zero ? ", decay to zero" : "");
+                   << (variant.momentum ? ", momentum" : "") << ", decay " << name_of_decay(variant.decay_kind)
+                   << ", moments of type " << variant.moments;
     }
 };
 
+constexpr std::int32_t to_original = SPEFT_DECAY_TO_ORIGINAL, to_zero = SPEFT_DECAY_TO_ZERO,
+                       after_update = SPEFT_DECAY_AFTER_UPDATE;
+
 const std::vector<Variant> variants = {
-    {true, Deltas::float32, false, false},  {true, Deltas::float32, false, true},
-    {true, Deltas::float32, true, false},   {true, Deltas::float32, true, true},
-    {false, Deltas::float32, true, true},   {false, Deltas::absolute, false, true},
-    {true, Deltas::absolute, true, true},   {true, Deltas::bfloat16, false, false},
-    {false, Deltas::bfloat16, true, true},
+    {true, Deltas::float32, false, to_original},
+    {true, Deltas::float32, false, to_zero},
+    {true, Deltas::float32, true, to_original},
+    {true, Deltas::float32, true, to_zero},
+    {false, Deltas::float32, true, to_zero},
+    {false, Deltas::absolute, false, to_zero},
+    {true, Deltas::absolute, true, to_zero},
+    {true, Deltas::bfloat16, false, to_original},
+    {false, Deltas::bfloat16, true, to_zero},
+    {true, Deltas::float32, true, after_update},
+    {true, Deltas::bfloat16, false, after_update},
+    {true, Deltas::float32, true, to_zero, SPEFT_STATE_BFLOAT16},
+    {false, Deltas::absolute, true, after_update, SPEFT_STATE_BLOCKS8},
+    {true, Deltas::bfloat16, false, to_original, SPEFT_STATE_BLOCKS8},
 };
 
 // One parameter's part of a step, with its state.
 struct HostStep {
     HostSegment segment;
-    std::vector<float> gradient{}, velocity{};
-    bool has_momentum = false, decay_to_zero = false;
+    std::vector<float> gradient{};
+    HostMoments velocity{};
+    bool has_momentum = false;
+    std::int32_t decay_kind = to_original;
     float learning_rate = 0.3f, decay = 0.07f, gradient_scale = 0.7f, momentum = 0.9f;
 };
 
@@ -40,24 +57,25 @@ HostStep make_step(std::uint64_t length, std::int32_t type, Values values, Varia
     HostStep step{.segment = make_segment(length, type, values, variant.masked, variant.deltas, seed)};
     step.segment.merge();
     step.gradient = make_values(step.segment.count(), values, seed + 3);
-    step.velocity = make_values(step.segment.count(), Values::ordinary, seed + 4);
+    step.velocity = {variant.moments, true, seed + 5, make_values(step.segment.count(), Values::ordinary, seed + 4)};
     step.has_momentum = variant.momentum;
-    step.decay_to_zero = variant.decay_to_zero;
+    step.decay_kind = variant.decay_kind;
     return step;
 }
 
 // optimizer.h, line by line, each operation rounded for itself.
 void advance(HostStep &step) {
     HostSegment &segment = step.segment;
+    std::vector<float> velocity = step.velocity.load();
     for (std::uint64_t j = 0; j < segment.count(); ++j) {
-        const float delta = segment.deltas.get(j);
-        const bool to_weight = step.decay_to_zero && !segment.absolute;
-        const float decayed = to_weight ? segment.weights.get(segment.place(j)) : delta;
-        const float g = rounded(rounded(step.gradient[j] * step.gradient_scale) + rounded(step.decay * decayed));
-        if (step.has_momentum) step.velocity[j] = rounded(rounded(step.momentum * step.velocity[j]) + g);
-        const float b = step.has_momentum ? step.velocity[j] : g;
-        segment.update_delta(j, rounded(delta - rounded(step.learning_rate * b)));
+        const float scaled = rounded(step.gradient[j] * step.gradient_scale);
+        const float g = couple(segment, j, step.decay_kind, step.decay, scaled);
+        if (step.has_momentum) velocity[j] = rounded(rounded(step.momentum * velocity[j]) + g);
+        const float b = step.has_momentum ? velocity[j] : g;
+        const float moved = rounded(segment.deltas.get(j) - rounded(step.learning_rate * b));
+        segment.update_delta(j, decay_last(moved, step.decay_kind, step.decay));
     }
+    if (step.has_momentum) step.velocity.store(velocity);
     segment.merge();
 }
 
@@ -68,7 +86,8 @@ std::optional<std::vector<HostStep>> run(const Subject &subject, const Settings 
         State(Device &on, const HostStep &step)
             : segment(on, step.segment), gradient(on, step.gradient), velocity(on, step.velocity) {}
         DeviceSegment segment;
-        DeviceArray<float> gradient, velocity;
+        DeviceArray<float> gradient;
+        DeviceMoments velocity;
     };
     std::vector<std::unique_ptr<State>> states;
     std::vector<speft_sgd_segment> segments;
@@ -77,9 +96,8 @@ std::optional<std::vector<HostStep>> run(const Subject &subject, const Settings 
         const State &state = *states.back();
         segments.push_back({.segment = state.segment.view,
                             .gradient = state.gradient.data(),
-                            .velocity = {step.has_momentum ? state.velocity.data() : nullptr, nullptr,
-                                         SPEFT_STATE_FLOAT32, 0},
-                            .decay_kind = step.decay_to_zero ? SPEFT_DECAY_TO_ZERO : SPEFT_DECAY_TO_ORIGINAL,
+                            .velocity = step.has_momentum ? state.velocity.view() : speft_moments{},
+                            .decay_kind = step.decay_kind,
                             .learning_rate = step.learning_rate,
                             .decay = step.decay,
                             .gradient_scale = step.gradient_scale,
@@ -160,7 +178,9 @@ BOOST_DATA_TEST_CASE(keeps_denormal_velocities,
     HostStep step = make_step(1000, SPEFT_SCALAR_FLOAT32, Values::ordinary, variants[2], 1);
     step.decay = 0;
     for (float &gradient : step.gradient) gradient = std::ldexp(gradient, -126);
-    for (float &velocity : step.velocity) velocity = std::ldexp(velocity, -126);
+    std::vector<float> velocities = step.velocity.load();
+    for (float &velocity : velocities) velocity = std::ldexp(velocity, -126);
+    step.velocity.store(velocities);
     check_updates(subject, settings, {step}, 2);
 }
 
@@ -168,12 +188,12 @@ BOOST_DATA_TEST_CASE(keeps_denormal_velocities,
 BOOST_DATA_TEST_CASE(starts_as_gradient_descent, data::make(subjects(SPEFT_OPERATION_STEP_SGD)), subject) {
     HostStep step = make_step(3000, SPEFT_SCALAR_FLOAT32, Values::ordinary, variants[2], 1);
     step.decay = 0;
-    std::fill(step.velocity.begin(), step.velocity.end(), 0.0f);
+    step.velocity.store(std::vector<float>(step.velocity.count()));
     const auto after = run(subject, one_thread, {step}, 1);
     if (!after) return;
     std::vector<float> scaled = step.gradient;
     for (float &gradient : scaled) gradient = rounded(gradient * step.gradient_scale);
-    check_same((*after)[0].velocity, scaled);
+    check_same((*after)[0].velocity.load(), scaled);
     step.has_momentum = false;
     const auto plain = run(subject, one_thread, {step}, 1);
     if (plain) check_same((*after)[0].segment.deltas, (*plain)[0].segment.deltas);
@@ -184,7 +204,7 @@ BOOST_DATA_TEST_CASE(starts_as_gradient_descent, data::make(subjects(SPEFT_OPERA
 BOOST_DATA_TEST_CASE(rounds_bfloat16_deltas_without_bias, data::make(subjects(SPEFT_OPERATION_STEP_SGD)), subject) {
     constexpr std::uint64_t count = 1000, keys = 1000;
     constexpr double share = 1.0 / 64, next = 1 + 0x1p-7;
-    HostStep step = make_step(count, SPEFT_SCALAR_FLOAT32, Values::equal, {false, Deltas::bfloat16, false, false}, 1);
+    HostStep step = make_step(count, SPEFT_SCALAR_FLOAT32, Values::equal, {false, Deltas::bfloat16, false, to_original}, 1);
     step.segment.deltas = Tensor(SPEFT_SCALAR_BFLOAT16, std::vector<float>(count, 1.0f));
     step.segment.merge();
     step.gradient.assign(count, -static_cast<float>(share * 0x1p-7));

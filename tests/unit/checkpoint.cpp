@@ -22,6 +22,7 @@ AdapterRecord make_checkpoint() {
     Draws draws(1);
     AdapterRecord record = make_record(1);
     record.optimizer.age = SPEFT_AGE_PER_WEIGHT;
+    record.optimizer.state = SPEFT_STATE_FLOAT32;
     add_training(draws, record);
     return record;
 }

@@ -433,7 +433,8 @@ BOOST_AUTO_TEST_CASE(options_that_lie) {
     spoiled(R"("method":"random",)", "", "no \"method\"");
     spoiled("global", "local", "unknown scope");
     spoiled("exact", "inexact", "unknown random");
-    spoiled("adamw", "adamax", "unknown optimizer");
+    spoiled("adamw", "adamx", "unknown optimizer");
+    spoiled(R"("age":"common",)", R"("age":"common","state":"float16",)", "unknown state");
     spoiled("common", "", "unknown age");
     spoiled("0.5", "1.5", "density");
     spoiled("0.5", "-0.5", "density");

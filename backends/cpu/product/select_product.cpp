@@ -96,6 +96,7 @@ private:
                        [&](Piece piece, std::int64_t) { std::fill(block + piece.begin, block + piece.end, 0.0f); });
         for (std::uint64_t index = 0; index < score.count; ++index) {
             const speft_product_factors &part = score.parts[index];
+            if (part.tokens == 0) continue;
             const Product factors(part, score);
             for (std::uint64_t column = 0; column < matrix.columns; column += most_columns) {
                 const std::uint64_t columns = std::min(most_columns, matrix.columns - column);

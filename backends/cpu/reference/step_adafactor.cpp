@@ -124,7 +124,7 @@ double sum_directions(const speft_factored_segment &s, const Scale &scale, const
 // The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Segment>
 void step(const speft_factored_segment &s, const Scale &scale, const Segment &segment, Piece piece) {
-    const Decay decay(s.decay_kind, s.decay, s.segment);
+    const Decay<> decay(s.decay_kind, s.decay, s.segment);
     MatrixWalk at(s.columns);
     for_each_weight(segment, piece, [&](std::uint64_t j) {
         at.go_to(segment.index(j));

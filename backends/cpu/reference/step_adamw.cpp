@@ -7,10 +7,12 @@
 namespace speft::cpu {
 namespace {
 
-// The formulas of optimizer.h, one rounding an operation, in their order.
-template <class Moments, class Segment>
+// The formulas of optimizer.h, one rounding an operation, in their order. `usual`: AdamW with decay that comes first;
+// measured, asking at each weight takes a seventh more time where the weights are in the caches.
+template <bool usual, class Moments, class Segment>
 void step(const speft_adamw_segment &s, Moments moments1, Moments moments2, const Segment &segment, Piece piece) {
-    const Decay decay(s.decay_kind, s.decay, s.segment);
+    const bool coupled = !usual && s.coupled;
+    const Decay<usual> decay(s.decay_kind, s.decay, s.segment);
     for_each_block(segment, piece, [&](std::uint64_t begin, std::uint64_t end) {
         float *const block1 = moments1.load(begin, end);
         float *const block2 = moments2.load(begin, end);
@@ -20,7 +22,7 @@ void step(const speft_adamw_segment &s, Moments moments1, Moments moments2, cons
             const std::uint32_t age = std::min(updates, s.corrections - 1);
             float gradient = s.gradient[j] * s.gradient_scale;
             float delta = segment.delta(j);
-            if (s.coupled)
+            if (coupled)
                 gradient = decay.couple(segment, j, delta, gradient);
             else
                 delta = decay.first(segment, j, delta);
@@ -46,7 +48,10 @@ void step_adamw(const speft_backend_device &device, const speft_step_adamw &argu
         const speft_adamw_segment &segment = arguments.segments[piece.array];
         visit_segment(segment.segment, [&](auto typed) {
             visit_moments(segment.moment1.type, [&](auto make) {
-                step(segment, make(segment.moment1, true), make(segment.moment2, false), typed, piece);
+                if (!segment.coupled && segment.decay_kind != SPEFT_DECAY_AFTER_UPDATE)
+                    step<true>(segment, make(segment.moment1, true), make(segment.moment2, false), typed, piece);
+                else
+                    step<false>(segment, make(segment.moment1, true), make(segment.moment2, false), typed, piece);
             });
         });
     });

@@ -13,7 +13,7 @@ float sign(float value) {
 // The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Moments, class Segment>
 void step(const speft_lion_segment &s, Moments moments, const Segment &segment, Piece piece) {
-    const Decay decay(s.decay_kind, s.decay, s.segment);
+    const Decay<> decay(s.decay_kind, s.decay, s.segment);
     for_each_block(segment, piece, [&](std::uint64_t begin, std::uint64_t end) {
         float *const block = moments.load(begin, end);
         for (std::uint64_t j = begin; j < end; ++j) {

@@ -8,7 +8,7 @@ namespace {
 // The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Moments, class Segment>
 void step(const speft_sgd_segment &s, Moments moments, const Segment &segment, Piece piece) {
-    const Decay decay(s.decay_kind, s.decay, s.segment);
+    const Decay<> decay(s.decay_kind, s.decay, s.segment);
     const bool has_momentum = s.velocity.values != nullptr;
     for_each_block(segment, piece, [&](std::uint64_t begin, std::uint64_t end) {
         float *const velocity = has_momentum ? moments.load(begin, end) : nullptr;

@@ -32,7 +32,7 @@ std::uint64_t scratch_floats(const speft_factored_segment &s) {
 // The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Segment>
 void step(const speft_factored_segment &s, Before before, const Segment &segment, Piece piece) {
-    const Decay decay(s.decay_kind, s.decay, s.segment);
+    const Decay<> decay(s.decay_kind, s.decay, s.segment);
     const bool factored = s.columns > 1;
     MatrixWalk at(s.columns);
     for_each_weight(segment, piece, [&](std::uint64_t j) {
