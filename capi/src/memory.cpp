@@ -23,6 +23,7 @@ speft_status speft_plan_memory(speft_context *context, const speft_adapter_optio
         result.announced_observation = planned.announced_observation;
         result.selection = planned.selection;
         result.training = planned.training;
+        result.reselection = planned.reselection;
         write_struct(plan, "plan", result);
     });
 }

@@ -13,6 +13,7 @@ struct MemoryPlan {
     std::uint64_t announced_observation = 0;
     std::uint64_t selection = 0;
     std::uint64_t training = 0;
+    std::uint64_t reselection = 0;
 };
 
 // Checks what creating the adapter would. `tokens`: of one gradient from activations, at most; 0 for any number.

@@ -8,6 +8,11 @@ std::unique_ptr<Optimizer> Adafactor::move(Device &device, const Move &move) con
     return std::unique_ptr<Optimizer>(new Adafactor(*this, device, move));
 }
 
+std::uint64_t Adafactor::scratch_bytes(const Device &device, const std::vector<std::uint64_t> &counts) const {
+    const std::vector<speft_factored_segment> segments = sizes_of(counts);
+    return device.scratch_bytes(speft_step_adafactor{segments.data(), segments.size()});
+}
+
 void Adafactor::apply(Device &device, const Masks &, const std::vector<Update> &updates, double gradient_scale) {
     start(device);
     std::vector<speft_factored_segment> segments;

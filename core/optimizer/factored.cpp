@@ -73,6 +73,18 @@ speft_factored_segment Factored::segment_of(const Update &update, double gradien
     return segment;
 }
 
+std::vector<speft_factored_segment> Factored::sizes_of(const std::vector<std::uint64_t> &counts) const {
+    std::vector<speft_factored_segment> segments;
+    for (std::size_t parameter = 0; parameter < places_.size(); ++parameter) {
+        speft_factored_segment segment{};
+        segment.segment.count = counts[parameter];
+        segment.size = places_[parameter].size;
+        segment.columns = places_[parameter].columns;
+        segments.push_back(segment);
+    }
+    return segments;
+}
+
 FactoredMoments Factored::moments_of(std::size_t parameter) const {
     if (!rows_) return {};
     const Place &place = places_[parameter];

@@ -27,6 +27,8 @@ protected:
     // What the steps have in common; once started.
     speft_factored_segment segment_of(const Update &update, double gradient_scale) const;
     FactoredMoments moments_of(std::size_t parameter) const;
+    // Of the sizes alone, for the scratch of a step.
+    std::vector<speft_factored_segment> sizes_of(const std::vector<std::uint64_t> &counts) const;
 
 private:
     // Where the numbers of one parameter are. Its columns are none where each row is one scalar.

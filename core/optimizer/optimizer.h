@@ -90,6 +90,8 @@ public:
     // default hyperparameters.
     virtual std::uint64_t state_bytes(std::uint64_t count) const = 0;
     virtual std::uint64_t table_bytes() const { return 0; }
+    // Scratch of a step on so many trained scalars of each parameter.
+    virtual std::uint64_t scratch_bytes(const Device &, const std::vector<std::uint64_t> &) const { return 0; }
 
     // A copy of this optimizer for masks that have moved: survivors keep their state and age, new scalars begin with
     // none and age 0; what belongs to rows, columns and parameters stays.

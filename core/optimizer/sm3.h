@@ -11,6 +11,7 @@ class Sm3 : public Factored {
 public:
     using Factored::Factored;
 
+    std::uint64_t scratch_bytes(const Device &device, const std::vector<std::uint64_t> &counts) const override;
     std::unique_ptr<Optimizer> move(Device &device, const Move &move) const override;
     FactoredMoments factored_moments(std::size_t parameter) const override { return moments_of(parameter); }
 

@@ -43,6 +43,8 @@ struct life {
     speft_dtype type;
     double density;
     int announced;
+    int32_t state;
+    int64_t reselect_every, window, settled_limit; /* of masks that move; 0: they stay */
 };
 
 static float values[SCALARS], x[TOKENS * COLUMNS], dy[TOKENS * ROWS], head[HEAD];
@@ -73,11 +75,18 @@ static void live(const struct life life) {
     speft_context *context = NULL;
     CHECK_OK(speft_create_context(&context_options, &context, &error));
 
-    const speft_selection_options selection = choose(life.method, life.scope, life.density, 0);
+    speft_schedule_options schedule;
+    speft_schedule_options_init(&schedule, sizeof schedule);
+    schedule.reselect_every = life.reselect_every;
+    schedule.window = life.window;
+    schedule.settled_limit = life.settled_limit;
+    speft_selection_options selection = choose(life.method, life.scope, life.density, 0);
+    selection.schedule = &schedule;
     speft_optimizer_options optimizer;
     speft_optimizer_options_init(&optimizer, sizeof optimizer);
     optimizer.kind = life.optimizer;
     optimizer.age = life.age;
+    optimizer.state = life.state;
     speft_adapter_options options;
     speft_adapter_options_init(&options, sizeof options);
     options.selection = &selection;
@@ -106,7 +115,7 @@ static void live(const struct life life) {
         CHECK_OK(speft_finish_observation(adapter, life.announced ? 0 : 1, &error));
     }
     const int64_t observing = read_most(&meter);
-    if (observing > 0) CHECK_PLANNED(life.announced ? plan.announced_observation : plan.observation, observing);
+    if (observing > 0 && plan.observation > 0) CHECK_PLANNED(life.announced ? plan.announced_observation : plan.observation, observing);
 
     CHECK_OK(speft_select(adapter, NULL, &error));
     const int64_t selecting = read_most(&meter);
@@ -120,12 +129,24 @@ static void live(const struct life life) {
     speft_step_options_init(&step, sizeof step);
     step.groups = groups;
     step.group_count = 1;
-    for (int i = 0; i < 2; ++i) {
+    int64_t training = 0, reselecting = 0;
+    for (int i = 0; i < (life.reselect_every ? 7 : 2); ++i) {
         CHECK_OK(speft_accumulate(adapter, 0, &gradient, &error));
         accumulate_dense(adapter, 1, VECTOR(head, float32, HEAD));
         CHECK_OK(speft_step(adapter, &step, &error));
+        const int64_t stepping = read_most(&meter);
+        if (stepping > training) training = stepping;
+        if (!read_state(adapter).reselection_due) continue;
+        for (int batch = 0; batch < 2; ++batch) {
+            CHECK_OK(speft_observe(adapter, 0, &gradient, &error));
+            CHECK_OK(speft_finish_observation(adapter, 1, &error));
+        }
+        CHECK_OK(speft_reselect(adapter, NULL, NULL, &error));
+        const int64_t moving = read_most(&meter);
+        if (moving > reselecting) reselecting = moving;
     }
-    CHECK_PLANNED(plan.training, read_most(&meter));
+    CHECK_PLANNED(plan.training, training);
+    if (reselecting > 0) CHECK_PLANNED(plan.reselection, reselecting);
     CHECK(meter.now <= (int64_t)plan.training);
     speft_destroy_adapter(adapter);
     speft_destroy_context(context);
@@ -141,7 +162,8 @@ static void test_a_plan_is_what_a_life_takes(void) {
     narrow_all(x, narrow_x, TOKENS * COLUMNS);
     narrow_all(dy, narrow_dy, TOKENS * ROWS);
     const struct life usual = {SPEFT_SELECT_SNIP,    SPEFT_SCOPE_GLOBAL,  SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_COMMON,
-                               SPEFT_DELTA_FLOAT32, {SPEFT_CODE_FLOAT, 32, 1}, 0.05,              1};
+                               SPEFT_DELTA_FLOAT32, {SPEFT_CODE_FLOAT, 32, 1}, 0.05,              1,
+                               SPEFT_STATE_FLOAT32,  0,                   0,                     0};
     live(usual);
     struct life other = usual;
     other.announced = 0;
@@ -163,6 +185,32 @@ static void test_a_plan_is_what_a_life_takes(void) {
     live(other);
     other.scope = SPEFT_SCOPE_PER_TENSOR;
     live(other);
+    static const int32_t kinds[] = {SPEFT_OPTIMIZER_ADAM, SPEFT_OPTIMIZER_LION, SPEFT_OPTIMIZER_SM3,
+                                    SPEFT_OPTIMIZER_ADAFACTOR};
+    for (int64_t i = 0; i < COUNT_OF(kinds); ++i)
+        for (other.state = SPEFT_STATE_FLOAT32; other.state <= SPEFT_STATE_BLOCKS8; ++other.state) {
+            other.optimizer = kinds[i];
+            live(other);
+        }
+
+    struct life moving = usual;
+    moving.reselect_every = 3;
+    moving.window = 2;
+    moving.method = SPEFT_SELECT_SPIEL_AG;
+    live(moving);
+    moving.scope = SPEFT_SCOPE_PER_TENSOR;
+    moving.type = bfloat16;
+    moving.density = 0.2;
+    live(moving);
+    moving.method = SPEFT_SELECT_SPIEL_MA;
+    moving.optimizer = SPEFT_OPTIMIZER_SM3;
+    live(moving);
+    moving = usual;
+    moving.reselect_every = 2;
+    moving.announced = 0;
+    live(moving);
+    moving.settled_limit = 1000;
+    live(moving);
 }
 
 static void test_what_cannot_be_planned(void) {

@@ -218,7 +218,7 @@ static void test_low_rank(void) {
     for (int t = 0; t < TENSORS; ++t)
         for (int64_t i = 0; i < sizes[t]; ++i) {
             const int64_t row = i / shapes[t][1], column = i % shapes[t][1];
-            const double u = 1 + (double)row, v = 1 + 0.01 * (double)(column * column);
+            const double u = 1 + (double)(row * row), v = 1 + 0.01 * (double)(column * column);
             problem.weights[t][i] = (float)(u * v + 1e-4 * problem.references[t][i]);
         }
     speft_selection_options selection = choose(SPEFT_SELECT_LOW_RANK, SPEFT_SCOPE_PER_TENSOR, 0, 3);

@@ -142,8 +142,8 @@ inline AdapterRecord make_record(std::uint64_t seed) {
     AdapterRecord record = make_empty_record();
     record.selection.method = SPEFT_SELECT_SNIP;
     record.selection.scope = SPEFT_SCOPE_PER_TENSOR;
-    record.selection.seed = draws();
     record.optimizer.state = SPEFT_STATE_BLOCKS8;
+    record.selection.seed = draws();
     record.steps = static_cast<std::int64_t>(draws.below(100000));
     record.parameters.push_back(make_sparse(draws, "encoder.0.query.weight", {64, 48}, draw_mask(draws, 3072, 40)));
     record.parameters.push_back(make_dense(draws, "head.weight", {2, 48}));
