@@ -108,10 +108,10 @@ class Adapter:
         total_steps: T, at and after which nothing moves and towards which the rate falls; None: not known,
             the rate stays.
         reselect_every: S: SpIEL reselects after step `window` and after every S steps from there on; None:
-            20. With any other method but given masks and scores and ``"weight-change"``, the masks are
-            dynamic: after every S steps the host observes again, where the method needs it, and calls
-                `reselect`. Scalars that
-            leave stay as trained, *settled*. None: masks stay.
+            20, or T where that is less. With any other method but given masks and scores and
+            ``"weight-change"``, the masks are dynamic: after every S steps the host observes again, where the
+            method needs it, and calls `reselect`. Scalars that leave stay as trained, *settled*. None: masks
+            stay.
         window: γ: the steps before a reselection over which ``"spiel-ag"`` averages gradients; None: 5.
         rate: ξ, of SpIEL: the share of the k selected scalars that a reselection replaces; None: 0.2. The
             first one replaces all.
@@ -122,10 +122,10 @@ class Adapter:
             k.
         drop: which scalars SpIEL drops: those of the least ``"magnitude"`` of their delta, or of the least
             ``"change"`` of it since the last reselection; None: magnitude.
-        keep_moments: whether scalars that stay selected in dynamic masks keep their moments; SpIEL's always
-            do.
+        keep_moments: whether scalars that stay selected in dynamic masks keep their moments. SpIEL's do.
         settled_limit: the most settled scalars: of more, those that changed least regain their original bits.
             None: any number.
+        track_moves: whether `dropped` and `grown` tell what the last reselection moved: 4 bytes a scalar.
 
     Raises:
         InvalidArgument: the message names the parameter or the option.
@@ -286,7 +286,7 @@ class Adapter:
         None before the first one, and of an adapter from a file.
 
         Raises:
-            InvalidState: before `select`.
+            InvalidState: before `select`, or without `track_moves`.
         """
         return self._moved(parameter, _capi.SPEFT_MOVED_DROPPED)
 

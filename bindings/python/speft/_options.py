@@ -273,6 +273,7 @@ def adapter_options(
     drop: str | None = None,
     keep_moments: bool | None = None,
     settled_limit: int | None = None,
+    track_moves: bool | None = None,
 ) -> Any:
     """The C struct for the keyword options that `speft.Adapter` documents.
 
@@ -290,6 +291,7 @@ def adapter_options(
         "schedule": None if schedule is None else code_of("schedule", schedule, SCHEDULES),
         "drop": None if drop is None else code_of("drop", drop, DROPS),
         "keep_moments": None if keep_moments is None else int(keep_moments),
+        "track_moves": None if track_moves is None else int(track_moves),
     }
     moving |= {name: _count(name, value) for name, value in counts.items() if value is not None}
     given = {name: value for name, value in moving.items() if value is not None}

@@ -122,9 +122,9 @@ class SparseAdapter(torch.optim.Optimizer):
             kind of parameter.
         backend: ``"auto"``: the one of the model's device.
         threads: CPU threads of the library; 0 for as many as the process may run on.
-        total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments, settled_limit:
-            how masks move while training. See `speft.Adapter`, and `reselect`. `reselect_every` makes the
-            masks of any selection dynamic but those of ``"weight-change"`` and of a dict.
+        total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments, settled_limit,
+            track_moves: how masks move while training. See `speft.Adapter`, and `reselect`. `reselect_every`
+            makes the masks of any selection dynamic but those of ``"weight-change"`` and of a dict.
 
     Attributes:
         history: what each reselection has moved, since this object was made: `speft.Reselection`, with its
@@ -174,6 +174,7 @@ class SparseAdapter(torch.optim.Optimizer):
         drop: str | None = None,
         keep_moments: bool | None = None,
         settled_limit: int | None = None,
+        track_moves: bool | None = None,
     ):
         trained = resolve(model, targets, dense)
         method, given = _read_selection(selection, trained)
@@ -210,6 +211,7 @@ class SparseAdapter(torch.optim.Optimizer):
             drop=drop,
             keep_moments=keep_moments,
             settled_limit=settled_limit,
+            track_moves=track_moves,
         )
         if method == "weight-change":
             for target in trained:
@@ -286,13 +288,13 @@ class SparseAdapter(torch.optim.Optimizer):
         """Runs whatever the selection needs over the batches, and counts them: one word for every method.
 
         Most need a backward pass a batch: this is what a loop with `observe` does. GRaSP goes through the
-        batches twice and differentiates twice, holding a float32 number for each scalar of the targets, and
-        the graph of a backward pass. SynFlow calls `loss` with the first batch alone, for the shapes, while
-        all weights are replaced by their absolute values in place, biases are left out, and the network is
-        made linear: activations and dropout pass their input on, attention is the mean of the values (so
-        that queries and keys score 0), normalizations divide by their input's root mean square, held
-        constant, and embeddings and floating inputs are ones. Where the selection needs no batch, nothing
-        runs.
+        batches, which it holds, twice and differentiates twice; it takes a float32 number for each scalar of
+        the targets, and the graph of a backward pass. SynFlow calls `loss` with the first batch alone, for
+        the shapes, while all weights are replaced by their absolute values in place, biases are left out, and
+        the network is made linear: activations and dropout pass their input on, attention is the mean of the
+        values (so that queries and keys score 0), normalizations divide by their input's root mean square,
+        held constant, and embeddings and floating inputs are ones. Where the selection needs no batch,
+        nothing runs.
 
         Where dynamic masks need new observations, this makes them, between the step that makes
         `reselection_due` true and `reselect`. The gradients of dense parameters are dropped.
@@ -367,8 +369,7 @@ class SparseAdapter(torch.optim.Optimizer):
             self._announce_change()
 
     def reselect(self, progress: Progress | None = None) -> Reselection | None:
-        """Moves the masks, when that is due; the Parameters of the first group stay, with other values in
-        them.
+        """Moves the masks, when that is due. The Parameters of the first group stay, with other values.
 
         `step` does it by itself where no observation is needed: for SpIEL, and for dynamic masks that are
         random or ranked by the weights alone. For others, and for a function of one's own::

@@ -72,6 +72,7 @@ class Training:
             selection=selection,
             budget=K,
             reselect_every=EVERY,
+            track_moves=True,
             **options,
         )
         self.adapter.bind_weights("w", self.weights)
@@ -324,5 +325,7 @@ def test_masks_that_stay_are_never_due(make_adapter):
     assert adapter.reselect() is None
     state = adapter.state
     assert (state.settled_scalars, state.next_reselection, state.reselection_due) == (0, None, False)
-    assert len(np.from_dlpack(adapter.dropped("w"))) == len(np.from_dlpack(adapter.grown("w"))) == 0
+    for moved in (adapter.dropped, adapter.grown):
+        with pytest.raises(speft.InvalidState, match="track_moves"):
+            moved("w")
     assert np.from_dlpack(adapter.ages("w")).tolist() == [1] * 5

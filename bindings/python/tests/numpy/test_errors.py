@@ -63,7 +63,10 @@ def test_exceptions_are_also_pythons_own(tmp_path, context):
             {"density": 0.2, "selection": "spiel-ag", "reselect_every": 4, "window": 5},
             "window.*5|reselect_every.*4",
         ),
-        ({"density": 0.2, "selection": "spiel-ag", "total_steps": 3}, "window.*3|total_steps.*3"),
+        (
+            {"density": 0.2, "selection": "spiel-ag", "window": 5, "total_steps": 3},
+            "window.*3|total_steps.*3",
+        ),
         ({"density": 0.2, "selection": "spiel-ag", "reselect_every": 50, "total_steps": 40}, "40"),
         ({"density": 0.2, "selection": "spiel-ag", "candidates": 3}, "candidates.*3"),
         ({"density": 0.2, "selection": "spiel-ag", "schedule": "stairs"}, "schedule.*cosine.*'stairs'"),

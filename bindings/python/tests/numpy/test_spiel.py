@@ -142,6 +142,7 @@ def train_both(context, method, form, *, scope="global", schedule=None, total_st
         rate=RATE,
         schedule=schedule,
         drop=drop,
+        track_moves=True,
     )
     for name, weight in weights.items():
         adapter.bind_weights(name, weight)
