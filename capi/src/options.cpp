@@ -58,13 +58,6 @@ Schedule read_schedule(const speft_schedule_options *options) {
     return read;
 }
 
-ScoreFunction read_score_function(const speft_score_function *function) {
-    if (!function) return {};
-    const speft_score_function given = read_struct(function, "score function");
-    require(reinterpret_cast<void *>(given.compute), "score function: compute");
-    return {given.compute, given.user};
-}
-
 SelectionOptions read_selection(const speft_selection_options *options) {
     const speft_selection_options given = read_struct(options, "selection options", default_selection());
     SelectionOptions read;
@@ -133,6 +126,13 @@ Parameter read_parameter(const speft_parameter *parameter, std::int64_t position
 }
 
 }  // namespace
+
+ScoreFunction read_score_function(const speft_score_function *function) {
+    if (!function) return {};
+    const speft_score_function given = read_struct(function, "score function");
+    require(reinterpret_cast<void *>(given.compute), "score function: compute");
+    return {given.compute, given.user};
+}
 
 AdapterOptions read_adapter_options(const speft_adapter_options *options) {
     AdapterOptions read;

@@ -15,6 +15,8 @@ namespace speft {
 
 AdapterOptions read_adapter_options(const speft_adapter_options *options);
 std::vector<Parameter> read_parameters(const speft_parameter *const *parameters, std::int64_t count);
+// NULL stays none.
+ScoreFunction read_score_function(const speft_score_function *function);
 StepOptions read_step_options(const speft_step_options *options);
 // NULL stays NULL; otherwise `copy` holds it.
 const speft_progress *read_progress(const speft_progress *progress, speft_progress &copy);

@@ -39,9 +39,11 @@ void write_record(const AdapterRecord &record, const speft_save_options &options
     }
 }
 
-AdapterRecord read_record(const speft_load_options *options, const char *path) {
-    speft_load_options given{};
-    if (options) given = read_struct(options, "load options");
+speft_load_options read_load_options(const speft_load_options *options) {
+    return options ? read_struct(options, "load options") : speft_load_options{};
+}
+
+AdapterRecord read_record(const speft_load_options &given, const char *path) {
     speft_progress copy;
     const speft_progress *progress = read_progress(given.progress, copy);
     if (given.bytes) {
@@ -73,7 +75,7 @@ speft_status speft_load_adapter(speft_context *context, const speft_load_options
     return guard(error, [&] {
         ContextCall call(context);
         require(adapter, "adapter");
-        AdapterRecord record = read_record(options, path);
+        AdapterRecord record = read_record(read_load_options(options), path);
         record.training.reset();
         *adapter = new speft_adapter{std::make_shared<Adapter>(call.context(), record)};
     });
@@ -95,9 +97,11 @@ speft_status speft_load_checkpoint(speft_context *context, const speft_load_opti
     return guard(error, [&] {
         ContextCall call(context);
         require(adapter, "adapter");
-        const AdapterRecord record = read_record(options, path);
+        const speft_load_options given = read_load_options(options);
+        const ScoreFunction score = read_score_function(given.score);
+        const AdapterRecord record = read_record(given, path);
         if (!record.training)
             refuse("the file is an adapter without the state of a training: load it with speft_load_adapter");
-        *adapter = new speft_adapter{std::make_shared<Adapter>(call.context(), record)};
+        *adapter = new speft_adapter{std::make_shared<Adapter>(call.context(), record, score)};
     });
 }

@@ -53,8 +53,8 @@ void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &
 class Adapter {
 public:
     Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters);
-    // Selected and unmerged.
-    Adapter(std::shared_ptr<Context> context, const AdapterRecord &record);
+    // Selected and unmerged. `score`: of a score function, which no file has.
+    Adapter(std::shared_ptr<Context> context, const AdapterRecord &record, ScoreFunction score = {});
 
     Context &context() const { return *context_; }
     const std::vector<Parameter> &parameters() const { return parameters_; }

@@ -284,6 +284,10 @@ std::vector<CandidateRecord> Candidates::record(Device &device) const {
         device.copy_to_host(record.indices.data(), masks_->slots[index].indices, count * sizeof(std::uint32_t));
         device.copy_to_host(record.sums.data(), sums(index), count * sizeof(float));
         device.copy_to_host(record.squares.data(), squares(index), count * sizeof(float));
+        if (!brought_[index].present) continue;
+        record.gradient.resize(count);
+        device.copy_to_host(record.gradient.data(), brought_[index].values.data(), count * sizeof(float));
+        for (float &value : record.gradient) value *= static_cast<float>(brought_[index].factor);
     }
     return records;
 }
@@ -301,6 +305,13 @@ void Candidates::restore(Device &device, const std::vector<Parameter> &parameter
         device.copy_to_device(masks.indices.data() + offset, records[index].indices.data(), bytes);
         device.copy_to_device(step.sums.data() + offset, records[index].sums.data(), bytes);
         device.copy_to_device(step.squares.data() + offset, records[index].squares.data(), bytes);
+    }
+    for (std::size_t index = 0; index < records.size(); ++index) {
+        if (records[index].gradient.empty()) continue;
+        step.values[index] = Buffer<float>(device, counts[index]);
+        device.copy_to_device(step.values[index].data(), records[index].gradient.data(),
+                              counts[index] * sizeof(float));
+        brought_[index].present = true;
     }
     step.masks = std::move(masks);
     keep(std::move(step));

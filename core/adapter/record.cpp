@@ -209,13 +209,14 @@ ParameterTraining Adapter::record_training(const Training &state, std::size_t pa
 
 // ---- and back ----
 
-Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record)
+Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record, ScoreFunction score)
     : context_(std::move(context)), options_(options_of(record)), parameters_(parameters_of(record)),
       weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()),
       given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
       clock_(options_.selection.method, options_.selection.schedule), moves_(record.training && clock_.moves()),
       reselected_(record.steps), steps_(record.steps) {
     check_optimizer(options_.optimizer);
+    options_.selection.score = score;
     std::vector<OwnedList> active, settled;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         const std::vector<std::uint32_t> &all = record.parameters[index].indices;
@@ -264,7 +265,11 @@ void Adapter::restore(Training &training, const AdapterRecord &record) {
     }
     training.originals_known = trainings.originals_known;
     if (training.originals_known) training.base_hashes.clear();
-    if (training.candidates) training.candidates->restore(device(), parameters_, trainings.candidates);
+    if (training.candidates) {
+        training.candidates->restore(device(), parameters_, trainings.candidates);
+        for (std::size_t index = 0; index < parameters_.size(); ++index)
+            training.arrived[index] = training.gradients.squares(device(), masks, index);
+    }
 
     training.optimizer->set_updates(std::move(updates));
     for (const StateRecord &values : trainings.state) {

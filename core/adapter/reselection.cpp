@@ -316,6 +316,8 @@ std::optional<Reselection> Adapter::reselect(const speft_progress *progress) {
     const Training &before = training();
     if (!reselection_due()) return std::nullopt;
     if (!merged_) refuse_state("the adapter is unmerged: call speft_merge before a reselection");
+    if (options_.selection.method == SPEFT_SELECT_SCORE_FUNCTION && !options_.selection.score.compute)
+        refuse_state("the adapter was loaded without its score function: give it in the load options");
     if (observation_ && observation_->open())
         refuse_state("an observation is open: finish it before the reselection");
     require_bound();

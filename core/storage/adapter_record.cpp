@@ -97,6 +97,8 @@ void check_candidates(const ParameterRecord &parameter, const CandidateRecord &c
     check_rising(candidates.indices, size, "candidates of " + name_in_words(parameter));
     check_length(parameter, " sums of candidates", candidates.sums.size(), candidates.indices.size());
     check_length(parameter, " squares of candidates", candidates.squares.size(), candidates.indices.size());
+    if (!candidates.gradient.empty())
+        check_length(parameter, " gradients of candidates", candidates.gradient.size(), candidates.indices.size());
     for (const std::uint32_t index : candidates.indices)
         if (std::ranges::binary_search(parameter.indices, index))
             throw Defect("candidate " + std::to_string(index) + " of " + name_in_words(parameter) +

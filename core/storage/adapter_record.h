@@ -32,6 +32,7 @@ enum class Received { nothing, cleared, pending };
 struct CandidateRecord {
     std::vector<std::uint32_t> indices;
     std::vector<float> sums, squares;
+    std::vector<float> gradient;  // of the step under way; empty where nothing has been accumulated in it
 };
 
 // What one parameter has beside its deltas while it is trained.

@@ -25,6 +25,7 @@ constexpr const char *last_deltas_name = "training.last_deltas";
 constexpr const char *candidate_indices_name = "training.candidates.indices";
 constexpr const char *candidate_sums_name = "training.candidates.sums";
 constexpr const char *candidate_squares_name = "training.candidates.squares";
+constexpr const char *candidate_gradients_name = "training.candidates.gradients";
 constexpr const char *state_prefix = "training.state.";
 
 constexpr std::pair<Received, const char *> received_words[] = {
@@ -138,20 +139,26 @@ void take_last_deltas(TensorReader &tensors, AdapterRecord &record) {
         record.training->parameters[i].last_deltas = next_values<float>(cursor, trained_count(record, i));
 }
 
-void take_candidates(const std::vector<std::uint64_t> &counts, TensorReader &tensors, AdapterRecord &record) {
+// `pending`: how many of them have a gradient that waits for its step, all of a parameter or none.
+void take_candidates(const std::vector<std::uint64_t> &counts, const std::vector<std::uint64_t> &pending,
+                     TensorReader &tensors, AdapterRecord &record) {
     if (!tensors.has(candidate_indices_name)) return;
     const std::uint64_t total = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+    const std::uint64_t waiting = std::accumulate(pending.begin(), pending.end(), std::uint64_t{0});
+    const Tensor gradient_tensor = tensors.take(candidate_gradients_name, {"F32"}, vector_of(waiting));
     const Tensor index_tensor = tensors.take(candidate_indices_name, {"U32"}, vector_of(total));
     const Tensor sum_tensor = tensors.take(candidate_sums_name, {"F32"}, vector_of(total));
     const Tensor square_tensor = tensors.take(candidate_squares_name, {"F32"}, vector_of(total));
-    ByteCursor indices(index_tensor.bytes), sums(sum_tensor.bytes), squares(square_tensor.bytes);
-    for (const std::uint64_t count : counts)
-        record.training->candidates.push_back({next_values<std::uint32_t>(indices, count),
-                                               next_values<float>(sums, count), next_values<float>(squares, count)});
+    ByteCursor indices(index_tensor.bytes), sums(sum_tensor.bytes), squares(square_tensor.bytes),
+        gradients(gradient_tensor.bytes);
+    for (std::size_t i = 0; i < counts.size(); ++i)
+        record.training->candidates.push_back(
+            {next_values<std::uint32_t>(indices, counts[i]), next_values<float>(sums, counts[i]),
+             next_values<float>(squares, counts[i]), next_values<float>(gradients, pending[i])});
 }
 
 void add_moving(const TrainingRecord &training, Tensors &tensors) {
-    std::vector<std::byte> settled, last_deltas, indices, sums, squares;
+    std::vector<std::byte> settled, last_deltas, indices, sums, squares, gradients;
     for (const ParameterTraining &parameter : training.parameters) {
         append_values(settled, parameter.settled);
         append_values(last_deltas, parameter.last_deltas);
@@ -160,6 +167,7 @@ void add_moving(const TrainingRecord &training, Tensors &tensors) {
         append_values(indices, candidates.indices);
         append_values(sums, candidates.sums);
         append_values(squares, candidates.squares);
+        append_values(gradients, candidates.gradient);
     }
     if (!settled.empty()) add_vector(settled_name, "U32", std::move(settled), tensors);
     if (!last_deltas.empty()) add_vector(last_deltas_name, "F32", std::move(last_deltas), tensors);
@@ -167,6 +175,7 @@ void add_moving(const TrainingRecord &training, Tensors &tensors) {
     add_vector(candidate_indices_name, "U32", std::move(indices), tensors);
     add_vector(candidate_sums_name, "F32", std::move(sums), tensors);
     add_vector(candidate_squares_name, "F32", std::move(squares), tensors);
+    add_vector(candidate_gradients_name, "F32", std::move(gradients), tensors);
 }
 
 void take_state(TensorReader &tensors, AdapterRecord &record) {
@@ -193,7 +202,10 @@ std::string format_training(const AdapterRecord &record) {
         json.member("received", word_of(parameter.received));
         json.member("updates", parameter.updates);
         if (!parameter.settled.empty()) json.member("settled", parameter.settled.size());
-        if (!training.candidates.empty()) json.member("candidates", training.candidates[i].indices.size());
+        if (!training.candidates.empty()) {
+            json.member("candidates", training.candidates[i].indices.size());
+            json.member("candidate_gradients", training.candidates[i].gradient.size());
+        }
         json.end_object();
     }
     json.end_array();
@@ -224,13 +236,14 @@ void take_training(const std::string &text, TensorReader &tensors, AdapterRecord
     const JsonObject object(parsed, "\"speft.training\"");
     TrainingRecord &training = record.training.emplace();
     training.observations = object.size("observations");
-    std::vector<std::uint64_t> settled, candidates;
+    std::vector<std::uint64_t> settled, candidates, candidate_gradients;
     for (const Json &value : object.array("parameters")) {
         const std::string where = "the training of parameter " + std::to_string(training.parameters.size());
         const JsonObject parameter(value, where);
         training.parameters.push_back(parse_parameter(parameter));
         settled.push_back(parse_count(parameter, "settled"));
         candidates.push_back(parse_count(parameter, "candidates"));
+        candidate_gradients.push_back(parse_count(parameter, "candidate_gradients"));
     }
     if (training.parameters.size() != record.parameters.size())
         throw Defect("it has a training state of " + std::to_string(training.parameters.size()) +
@@ -238,7 +251,7 @@ void take_training(const std::string &text, TensorReader &tensors, AdapterRecord
     take_settled(settled, tensors, record);
     take_originals(tensors, record);
     take_last_deltas(tensors, record);
-    take_candidates(candidates, tensors, record);
+    take_candidates(candidates, candidate_gradients, tensors, record);
     take_gradients(tensors, record);
     take_state(tensors, record);
 }

@@ -136,7 +136,7 @@ class Adapter:
 
     def __init__(self, context: Context, parameters: Sequence[Parameter], **options: Any):
         structs = Pointers(parameter.to_native() for parameter in parameters)
-        score = options["score"] = _scorer(options.get("score"), parameters)
+        score = options["score"] = _scorer(options.get("score"), [parameter.name for parameter in parameters])
         native_options = adapter_options(**options)
         handle = call(
             _capi.speft_create_adapter, context.handle, native_options, structs.addresses, len(structs)
@@ -164,18 +164,27 @@ class Adapter:
 
     @classmethod
     def load_checkpoint(
-        cls, context: Context, source: Source, *, progress: Progress | None = None
+        cls,
+        context: Context,
+        source: Source,
+        *,
+        progress: Progress | None = None,
+        score: Callable[..., object] | None = None,
     ) -> Adapter:
         """The adapter in a file that `save_checkpoint` wrote, to resume as if training had never stopped.
 
         Bind its `parameters` and `merge`, as after `load`; here the weights may hold the merged bits already,
         as a checkpoint of the model does. What is passed at each step is not in the file: the learning rate.
 
+        Args:
+            context, source, progress: as for `load`.
+            score: of masks that move by a score function, which no file has; as for the constructor.
+
         Raises:
             InvalidArgument: `save` wrote the file, without a training state.
             IOFailure, Corrupt, Unsupported: as `load`.
         """
-        return cls._read(_capi.speft_load_checkpoint, context, source, progress)
+        return cls._read(_capi.speft_load_checkpoint, context, source, progress, score)
 
     @staticmethod
     def plan_memory(
@@ -191,7 +200,7 @@ class Adapter:
         """
         structs = Pointers(parameter.to_native() for parameter in parameters)
         plan = make(_capi.speft_memory_plan, tokens=integer("tokens", tokens))
-        options["score"] = _scorer(options.get("score"), parameters)
+        options["score"] = _scorer(options.get("score"), [parameter.name for parameter in parameters])
         call(
             _capi.speft_plan_memory,
             context.handle,
@@ -716,10 +725,14 @@ class Adapter:
         context: Context,
         source: Source,
         progress: Progress | None,
+        score: Callable[..., object] | None = None,
     ) -> Adapter:
-        options, path = load_options(source, progress)
+        names: list[str] = []
+        scorer = _scorer(score, names)
+        options, path = load_options(source, progress, scorer)
         adapter = cls.__new__(cls)
-        adapter._open(context, call(function, context.handle, options, path))
+        adapter._open(context, call(function, context.handle, options, path), scorer)
+        names += (parameter.name for parameter in adapter.parameters)
         return adapter
 
     def _write(
@@ -771,13 +784,12 @@ class Adapter:
         return integer("parameter", parameter)
 
 
-def _scorer(score: Any, parameters: Sequence[Parameter]) -> Any:
-    """What the library calls for `score`."""
+def _scorer(score: Any, names: Sequence[str]) -> Any:
+    """What the library calls for `score`; `names` are those of the parameters by then."""
     if score is None:
         return None
     if not callable(score):
         raise TypeError(f"score must be callable with (name, weights, gradient, scores), got {score!r}")
-    names = [parameter.name for parameter in parameters]
 
     def compute(position: int, *capsules: Any) -> None:
         score(names[position], *(None if capsule is None else lent(capsule) for capsule in capsules))

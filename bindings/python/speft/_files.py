@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from . import _capi
 from ._call import code_of, make, progress_of
-from ._options import FORMATS
+from ._options import FORMATS, score_of
 
 Progress: TypeAlias = Callable[[int, int], object]
 
@@ -39,9 +39,11 @@ def save_options(target: Target, format: str, progress: Progress | None) -> tupl
     return make(_capi.speft_save_options, writer=writer, **options), None
 
 
-def load_options(source: Source, progress: Progress | None) -> tuple[Any, str | None]:
+def load_options(
+    source: Source, progress: Progress | None, score: Any = None
+) -> tuple[Any, str | None]:
     """The options of a C function that loads, and its path. Bytes are a file's content, never its name."""
-    options = {"progress": progress_of(progress)}
+    options = {"progress": progress_of(progress), "score": score_of(score)}
     if isinstance(source, (str, os.PathLike)):
         return make(_capi.speft_load_options, **options), os.fsdecode(source)
     content = memoryview(source.read() if hasattr(source, "read") else source)

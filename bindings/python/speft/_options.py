@@ -310,9 +310,7 @@ def adapter_options(
             seed=integer("seed", seed),
             approximation_rank=_count("approximation_rank", approximation_rank),
             mean=code_of("mean", mean, MEANS),
-            score=None
-            if score is None
-            else make(_capi.speft_score_function, user=score, compute=_capi.compute_scores),
+            score=score_of(score),
             schedule=make(_capi.speft_schedule_options, **given) if given else None,
         ),
         optimizer=make(
@@ -322,6 +320,11 @@ def adapter_options(
             state=code_of("state", state, STATES),
         ),
     )
+
+
+def score_of(score: Any) -> Any:
+    """The C struct for what `_capi.compute_scores` calls: with a position and DLPack capsules."""
+    return None if score is None else make(_capi.speft_score_function, user=score, compute=_capi.compute_scores)
 
 
 def _given(argument: str, value: Any, expected: str) -> Any:

@@ -11,6 +11,7 @@
 #include "context.h"
 #include "error.h"
 #include "export.h"
+#include "selection.h"
 
 SPEFT_BEGIN_DECLS
 
@@ -55,6 +56,9 @@ typedef struct speft_load_options {
     const speft_progress *progress;
     const void *bytes;
     uint64_t size;
+    /* The score function of a checkpoint whose masks move by one: a file has none, and without it a reselection is
+     * INVALID_STATE. Ignored for any other; copied. */
+    const speft_score_function *score;
 } speft_load_options;
 
 SPEFT_API void speft_load_options_init(speft_load_options *options, uint32_t size);

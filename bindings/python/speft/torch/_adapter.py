@@ -184,6 +184,7 @@ class SparseAdapter(torch.optim.Optimizer):
             )
         if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
+        score = self._score = _fill_scores(selection) if callable(selection) else None
         native = Adapter(
             _make_context(device_of(trained), backend, threads),
             [_declare(target) for target in trained],
@@ -197,7 +198,7 @@ class SparseAdapter(torch.optim.Optimizer):
             seed=seed,
             approximation_rank=approximation_rank,
             mean=mean,
-            score=_fill_scores(selection) if callable(selection) else None,
+            score=score,
             optimizer=optimizer or ("sm3" if method == "spiel-ma" else "adamw"),
             age=age,
             state=state,
@@ -274,6 +275,7 @@ class SparseAdapter(torch.optim.Optimizer):
             "decay": decay,
         }
         adapter = cls.__new__(cls)
+        adapter._score = None
         adapter._attach(native, model, trained, gradient, hyperparameters)
         return adapter
 
@@ -571,7 +573,7 @@ class SparseAdapter(torch.optim.Optimizer):
 
     def _resume(self, checkpoint: bytes) -> None:
         """Puts the adapter of a checkpoint in the place of the present one."""
-        resumed = Adapter.load_checkpoint(self._native.context, checkpoint)
+        resumed = Adapter.load_checkpoint(self._native.context, checkpoint, score=self._score)
         if resumed.parameters != self._native.parameters:
             raise InvalidArgument(
                 f"the state_dict is of other parameters: {_describe(resumed)}; this adapter has "
