@@ -8,7 +8,7 @@
 #include "core/base/random.h"
 #include "core/base/status.h"
 #include "core/selection/budget.h"
-#include "core/selection/method_name.h"
+#include "core/selection/scores.h"
 
 namespace speft {
 namespace {
@@ -107,166 +107,6 @@ Masks take_masks(Device &device, const SelectionInput &input, const Targets &tar
 
 // ---- the largest scores ----
 
-std::int32_t formula_of(std::int32_t method) {
-    switch (method) {
-    case SPEFT_SELECT_MAGNITUDE: return SPEFT_SCORE_ABS_WEIGHT;
-    case SPEFT_SELECT_SMALLEST_MAGNITUDE: return SPEFT_SCORE_NEGATIVE_ABS_WEIGHT;
-    case SPEFT_SELECT_GRADIENT: return SPEFT_SCORE_ABS_GRADIENT;
-    case SPEFT_SELECT_SNIP:
-    case SPEFT_SELECT_TAYLOR_FO:
-    case SPEFT_SELECT_SYNFLOW: return SPEFT_SCORE_ABS_PRODUCT;
-    case SPEFT_SELECT_FORCE:
-    case SPEFT_SELECT_GRASP: return SPEFT_SCORE_NEGATIVE_PRODUCT;
-    case SPEFT_SELECT_GRASP_CODE: return SPEFT_SCORE_PRODUCT;
-    case SPEFT_SELECT_WEIGHT_CHANGE: return SPEFT_SCORE_ABS_DIFFERENCE;
-    case SPEFT_SELECT_LOW_RANK: return SPEFT_SCORE_LOW_RANK;
-    case SPEFT_SELECT_WANDA: return SPEFT_SCORE_SCALED_WEIGHT;
-    default: return SPEFT_SCORE_GIVEN;  // given scores, those of a function, and Fisher's sums of squares
-    }
-}
-
-// What scores point to beside weights and observations, for as long as they are ranked.
-struct Ingredients {
-    std::vector<Buffer<float>> left, right;  // of low-rank
-    std::vector<Buffer<float>> scores;       // of a score function
-};
-
-std::uint64_t rank_of(const SelectionOptions &options, const Target &target) {
-    const std::uint64_t wanted =
-        options.approximation_rank == 0 ? 128 : static_cast<std::uint64_t>(options.approximation_rank);
-    return std::min({wanted, target.rows, target.columns()});
-}
-
-speft_factorize describe_factorization(const SelectionOptions &options, const Parameter &parameter,
-                                       const Target &target) {
-    speft_factorize factorize{};
-    factorize.rows = target.rows;
-    factorize.columns = target.columns();
-    factorize.rank = rank_of(options, target);
-    factorize.weights_type = static_cast<std::int32_t>(parameter.type);
-    return factorize;
-}
-
-void factorize(Device &device, const SelectionOptions &options, const SelectionInput &input, const Target &target,
-               Ingredients &made) {
-    speft_factorize factorize = describe_factorization(options, input.parameters[target.position], target);
-    made.left.emplace_back(device, factorize.rows * factorize.rank);
-    made.right.emplace_back(device, factorize.columns * factorize.rank);
-    factorize.weights = input.weights[target.position];
-    factorize.left = made.left.back().data();
-    factorize.right = made.right.back().data();
-    try {
-        device.run(factorize);
-    } catch (const Failure &failure) {
-        throw Failure(failure.status(), "'" + target.name + "' has no low-rank approximation: " + failure.what(),
-                      failure.backend(), failure.native_code());
-    }
-}
-
-speft_tensor view_of(Device &device, const Parameter &parameter, void *data, ScalarType type) {
-    speft_tensor tensor{};
-    tensor.data = data;
-    tensor.device = device.location();
-    tensor.ndim = static_cast<std::int32_t>(parameter.shape.size());
-    tensor.dtype = dtype_of(type);
-    tensor.shape = const_cast<std::int64_t *>(parameter.shape.data());  // the struct is DLPack's, which has no const
-    return tensor;
-}
-
-void call_score_function(Device &device, const SelectionOptions &options, const SelectionInput &input,
-                         const Target &target, Ingredients &made) {
-    const Parameter &parameter = input.parameters[target.position];
-    made.scores.push_back(Buffer<float>::zeros(device, parameter.size));
-    Buffer<float> mean;
-    if (input.observation.batches() > 0) {
-        mean = Buffer<float>::zeros(device, parameter.size);
-        speft_add_values add{};
-        add.sums = mean.data();
-        add.source = input.observation.sums(target.position);
-        add.count = parameter.size;
-        add.source_type = SPEFT_SCALAR_FLOAT32;
-        add.scale = static_cast<float>(1 / input.observation.total_weight());
-        add.weight = 1;
-        device.run(add);
-    }
-    const speft_tensor weights = view_of(device, parameter, input.weights[target.position], parameter.type);
-    const speft_tensor gradient = view_of(device, parameter, mean.data(), ScalarType::float32);
-    const speft_tensor scores = view_of(device, parameter, made.scores.back().data(), ScalarType::float32);
-    if (options.score.compute(options.score.user, static_cast<std::int64_t>(target.position), &weights,
-                              mean ? &gradient : nullptr, &scores) != 0)
-        throw Failure(SPEFT_CANCELLED, "the selection was cancelled by its score function");
-}
-
-Ingredients prepare_scores(Device &device, const SelectionOptions &options, const SelectionInput &input,
-                           const Targets &targets) {
-    Ingredients made;
-    for (const Target &target : targets) {
-        if (options.method == SPEFT_SELECT_LOW_RANK) {
-            if (target.size > 0)
-                factorize(device, options, input, target, made);
-            else
-                made.left.emplace_back(), made.right.emplace_back();
-        } else if (options.method == SPEFT_SELECT_SCORE_FUNCTION) {
-            if (target.size > 0)
-                call_score_function(device, options, input, target, made);
-            else
-                made.scores.emplace_back();
-        }
-    }
-    return made;
-}
-
-void require_given(bool given, const Parameter &parameter, const char *what) {
-    if (parameter.size > 0 && !given) refuse_state(std::string(what) + " given for '" + parameter.name + "'");
-}
-
-// The part that sizes and types decide.
-speft_score outline_score(const SelectionOptions &options, const Parameter &parameter, const Target &target) {
-    speft_score score{};
-    score.weights_type = static_cast<std::int32_t>(parameter.type);
-    score.count = parameter.size;
-    score.formula = formula_of(options.method);
-    score.rank = 1;
-    score.columns = std::max<std::uint64_t>(target.columns(), 1);
-    if (options.method == SPEFT_SELECT_LOW_RANK) score.rank = static_cast<std::uint32_t>(rank_of(options, target));
-    return score;
-}
-
-std::vector<speft_score> describe_scores(const SelectionOptions &options, const SelectionInput &input,
-                                         const Targets &targets, const Ingredients &made) {
-    std::vector<speft_score> scores;
-    for (std::size_t at = 0; at < targets.size(); ++at) {
-        const std::size_t position = targets[at].position;
-        const Parameter &parameter = input.parameters[position];
-        speft_score score = outline_score(options, parameter, targets[at]);
-        score.weights = input.weights[position];
-        score.total_weight = static_cast<float>(input.observation.total_weight());
-        switch (options.method) {
-        case SPEFT_SELECT_GIVEN_SCORES:
-            require_given(static_cast<bool>(input.given_scores[position]), parameter, "no scores were");
-            score.sums = input.given_scores[position].data();
-            break;
-        case SPEFT_SELECT_WEIGHT_CHANGE:
-            require_given(static_cast<bool>(input.references[position]), parameter, "no reference was");
-            score.reference = input.references[position].data();
-            break;
-        case SPEFT_SELECT_LOW_RANK:
-            score.left = made.left[at].data();
-            score.right = made.right[at].data();
-            break;
-        case SPEFT_SELECT_SCORE_FUNCTION: score.sums = made.scores[at].data(); break;
-        case SPEFT_SELECT_WANDA:
-            (input.observation.layout(position) == SPEFT_LAYOUT_OUT_IN ? score.right : score.left) =
-                input.observation.sums(position);
-            break;
-        default:
-            if (needs_observations(options.method)) score.sums = input.observation.sums(position);
-        }
-        scores.push_back(score);
-    }
-    return scores;
-}
-
 [[noreturn]] void refuse_few(std::uint64_t eligible, const std::string &whose, std::uint64_t k) {
     refuse("only " + std::to_string(eligible) + " scores of " + whose + " are not NaN; " + std::to_string(k) +
            " scalars are to be selected");
@@ -290,11 +130,8 @@ void select_rows(Device &device, const speft_score &score, const Target &target,
 
 Masks choose_top(Device &device, const SelectionOptions &options, const SelectionInput &input,
                  const Targets &targets, const speft_progress *progress) {
-    if (needs_observations(options.method) && input.observation.batches() == 0)
-        refuse_state(std::string("a selection by ") + get_method_name(options.method) +
-                     " needs gradients, and no observation was finished");
-    const Ingredients made = prepare_scores(device, options, input, targets);
-    const std::vector<speft_score> scores = describe_scores(options, input, targets, made);
+    const Scores made = make_scores(device, options, input, targets);
+    const std::vector<speft_score> &scores = made.all;
     const std::size_t count = scores.size();
     std::vector<std::uint64_t> counts(count);
     Buffer<std::uint32_t> indices(device, total_budget(options, targets));
@@ -349,26 +186,13 @@ std::uint64_t selection_scratch(const Device &device, const SelectionOptions &op
         for (const speft_select_random &draw : describe_draws(options, targets, 0)) need(draw);
         return bytes;
     }
-    // What is made beside is there all the while; what it takes to make it is not.
-    std::uint64_t kept = 0;
-    std::vector<speft_score> scores;
-    for (const Target &target : targets) {
-        const Parameter &parameter = parameters[target.position];
-        scores.push_back(outline_score(options, parameter, target));
-        if (options.method == SPEFT_SELECT_SCORE_FUNCTION) {
-            kept += target.size * sizeof(float);
-            bytes = std::max(bytes, target.size * sizeof(float));
-        }
-        if (options.method == SPEFT_SELECT_LOW_RANK && target.size > 0) {
-            const speft_factorize factorize = describe_factorization(options, parameter, target);
-            kept += (factorize.rows + factorize.columns) * factorize.rank * sizeof(float);
-            need(factorize);
-        }
-    }
+    const ScoresPlan plan = plan_scores(device, options, parameters, targets);
+    const std::vector<speft_score> &scores = plan.all;
+    bytes = plan.scratch;
     if (options.scope == SPEFT_SCOPE_GLOBAL) {
         need(speft_select_top{scores.data(), scores.size(), global_budget(options, targets), nullptr, nullptr, nullptr,
                               nullptr});
-        return kept + bytes;
+        return plan.kept + bytes;
     }
     const bool by_row = options.scope == SPEFT_SCOPE_PER_ROW;
     const std::vector<std::uint64_t> budgets = part_budgets(options, targets);
@@ -379,7 +203,7 @@ std::uint64_t selection_scratch(const Device &device, const SelectionOptions &op
         else
             need(speft_select_top{&scores[target], 1, budgets[target], nullptr, nullptr, nullptr, nullptr});
     }
-    return kept + bytes;
+    return plan.kept + bytes;
 }
 
 }  // namespace speft
