@@ -146,7 +146,10 @@ AdapterOptions read_adapter_options(const speft_adapter_options *options) {
         refuse_unsupported("adapter options: several processes are not in this version; got a communicator of size " +
                            std::to_string(given.communicator->size));
     if (given.selection) read.selection = read_selection(given.selection);
-    if (given.optimizer) read.optimizer = read_optimizer(given.optimizer);
+    if (given.optimizer)
+        read.optimizer = read_optimizer(given.optimizer);
+    else if (read.selection.method == SPEFT_SELECT_SPIEL_MA)
+        read.optimizer.kind = SPEFT_OPTIMIZER_SM3;
     return read;
 }
 

@@ -38,15 +38,6 @@ void check_parameters(const std::vector<Parameter> &parameters, const SelectionO
     if (any_sparse && selection.method == SPEFT_SELECT_SPIEL_AG) candidate_budgets(selection, parameters);
 }
 
-// What the method leaves to no choice.
-AdapterOptions complete(AdapterOptions options) {
-    SelectionOptions &selection = options.selection;
-    selection.schedule = complete_schedule(selection.method, selection.schedule);
-    if (selection.method == SPEFT_SELECT_SPIEL_AG || selection.schedule.keep_moments)
-        options.optimizer.age = SPEFT_AGE_PER_WEIGHT;
-    return options;
-}
-
 }  // namespace
 
 void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters) {
@@ -57,10 +48,18 @@ void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &
                std::to_string(options.optimizer.kind));
 }
 
+AdapterOptions complete_options(AdapterOptions options) {
+    SelectionOptions &selection = options.selection;
+    selection.schedule = complete_schedule(selection.method, selection.schedule);
+    if (selection.method == SPEFT_SELECT_SPIEL_AG || selection.schedule.keep_moments)
+        options.optimizer.age = SPEFT_AGE_PER_WEIGHT;
+    return options;
+}
+
 // ---- declared ----
 
 Adapter::Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters)
-    : context_(std::move(context)), options_(complete(options)), parameters_(std::move(parameters)),
+    : context_(std::move(context)), options_(complete_options(options)), parameters_(std::move(parameters)),
       weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()),
       given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
       clock_(options_.selection.method, options_.selection.schedule), moves_(clock_.moves()) {

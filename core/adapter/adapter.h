@@ -50,6 +50,9 @@ enum class Moved { dropped, grown };
 // Throws what creating an adapter of them throws.
 void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters);
 
+// With the method's defaults, and what it leaves to no choice.
+AdapterOptions complete_options(AdapterOptions options);
+
 class Adapter {
 public:
     Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters);

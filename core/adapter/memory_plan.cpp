@@ -73,82 +73,139 @@ Window plan_window(const Device &device, const SelectionOptions &options, const 
 // are there twice.
 constexpr std::uint64_t candidate_bytes = 4 * sizeof(float), candidate_step_bytes = 2 * sizeof(float);
 
+// What observing one gradient of this parameter takes.
+std::uint64_t observation_scratch(const Device &device, const Parameter &parameter, Statistic statistic,
+                                  std::uint64_t tokens) {
+    if (statistic == Statistic::none || statistic == Statistic::column_squares) return 0;
+    if (statistic == Statistic::mean_of_squares && parameter.shape.size() == 2) {
+        speft_add_example_squares squares{};
+        squares.examples = 1;
+        squares.tokens = tokens == 0 ? std::numeric_limits<std::uint32_t>::max() : tokens;
+        squares.out = static_cast<std::uint64_t>(parameter.shape[0]);
+        squares.in = static_cast<std::uint64_t>(parameter.shape[1]);
+        squares.x_type = squares.dy_type = static_cast<std::int32_t>(parameter.type);
+        squares.layout = SPEFT_LAYOUT_OUT_IN;
+        return device.scratch_bytes(squares);
+    }
+    return product_scratch(device, parameter, tokens, nullptr, parameter.size);
+}
+
+// The sums of one plan, in bytes.
+class Planner {
+public:
+    Planner(Device &device, const AdapterOptions &options, const std::vector<Parameter> &parameters,
+            std::uint64_t tokens)
+        : device_(device), selection_(options.selection), delta_type_(options.delta_type), parameters_(parameters),
+          tokens_(tokens), targets_(find_targets(parameters)),
+          selected_(count_selected(options.selection, parameters)),
+          optimizer_(make_optimizer(options.optimizer, parameters)),
+          moves_(selection_.schedule.reselect_every > 0 && selected_ > 0) {
+        plan_observation();
+        plan_training();
+        if (moves_) plan_moves();
+    }
+
+    MemoryPlan plan() const {
+        MemoryPlan plan;
+        const std::uint64_t selecting = std::max(observing_, selection_scratch(device_, selection_, parameters_));
+        plan.observation = accumulators_ + batch_ + observing_;
+        plan.announced_observation = accumulators_ + announced_batch_ + observing_;
+        plan.selection = accumulators_ + announced_batch_ + kept_ + selecting;
+        const std::uint64_t steady = kept_ + training_ + optimizer_->table_bytes() + settled_;
+        plan.training = steady + accumulating_ + std::max(held_, candidates_ * candidate_step_bytes) +
+                        candidates_ * candidate_bytes;
+        if (moves_)
+            plan.reselection = steady + candidates_ * candidate_bytes + next_ + moving_ +
+                               std::max(accumulating_, selecting);
+        return plan;
+    }
+
+private:
+    void plan_observation() {
+        const Statistic statistic = statistic_of(selection_);
+        for (const Target &target : targets_) {
+            const Parameter &parameter = parameters_[target.position];
+            const bool columns = statistic == Statistic::column_squares;
+            if (statistic != Statistic::none || selection_.method == SPEFT_SELECT_GIVEN_SCORES)
+                accumulators_ += (columns ? target.columns() : target.size) * sizeof(float);
+            if (selection_.method == SPEFT_SELECT_WEIGHT_CHANGE)  // its references
+                accumulators_ += target.size * size_of(parameter.type);
+            observing_ = std::max(observing_, observation_scratch(device_, parameter, statistic, tokens_));
+        }
+        if (statistic != Statistic::none) batch_ = accumulators_;
+        if (statistic == Statistic::mean_of_absolutes) announced_batch_ = batch_;  // which is no sum of gradients
+    }
+
+    void plan_training() {
+        static const std::uint32_t some_mask = 0;
+        std::vector<std::uint64_t> counts;
+        for (const Parameter &parameter : parameters_) counts.push_back(parameter.size);
+        // A target's share of the selected scalars is not known yet, but in proportion; only types hang on it.
+        const std::vector<std::uint64_t> shares = share_out(selected_, targets_);
+        for (std::size_t at = 0; at < targets_.size(); ++at) {
+            const Parameter &parameter = parameters_[targets_[at].position];
+            counts[targets_[at].position] = shares[at];
+            sparse_kept_ += shares[at] * kept_bytes(parameter, delta_type_);
+            accumulating_ =
+                std::max(accumulating_, product_scratch(device_, parameter, tokens_, &some_mask, shares[at]));
+        }
+        accumulating_ = std::max(accumulating_, optimizer_->scratch_bytes(device_, counts));
+        for (std::size_t position = 0; position < parameters_.size(); ++position) {
+            kept_ += counts[position] * kept_bytes(parameters_[position], delta_type_);
+            training_ += counts[position] * sizeof(float) + optimizer_->state_bytes(counts[position]);
+        }
+        if (selection_.schedule.drop == SPEFT_DROP_CHANGE) training_ += selected_ * sizeof(float);
+    }
+
+    // The training before and after side by side, with lists of what is dropped, grown and kept, and what leaves.
+    void plan_moves() {
+        constexpr std::uint64_t index = sizeof(std::uint32_t);
+        // Rows and columns move with the optimizer; tables of corrections are shared.
+        next_ = kept_ + training_ - selected_ * sizeof(float);
+        if (optimizer_->state_bytes(1) == 0) next_ += optimizer_->table_bytes();
+        if (is_spiel(selection_.method)) {
+            moving_ = 6 * index * selected_ + sparse_kept_;
+            if (selection_.method == SPEFT_SELECT_SPIEL_AG) plan_candidates();
+            return;
+        }
+        const auto limit = static_cast<std::uint64_t>(selection_.schedule.settled_limit);
+        const std::uint64_t count = limit > 0 ? limit : selected_;
+        settled_ = sparse_kept_ * count / selected_;
+        const std::uint64_t all = 2 * index * (selected_ + count) + settled_ + sparse_kept_;
+        moving_ = (limit > 0 ? 2 : 1) * all + accumulators_ + batch_;
+    }
+
+    void plan_candidates() {
+        for (const std::uint64_t budget : candidate_budgets(selection_, parameters_)) candidates_ += budget;
+        const Window window = plan_window(device_, selection_, parameters_, tokens_ == 0 ? 2048 : tokens_);
+        held_ = window.held;
+        accumulating_ = std::max(accumulating_, window.scratch);
+    }
+
+    const Device &device_;
+    const SelectionOptions &selection_;
+    ScalarType delta_type_;
+    const std::vector<Parameter> &parameters_;
+    std::uint64_t tokens_;
+    std::vector<Target> targets_;
+    std::uint64_t selected_;
+    std::unique_ptr<Optimizer> optimizer_;
+    bool moves_;
+
+    std::uint64_t accumulators_ = 0, batch_ = 0, announced_batch_ = 0;  // batch: what one batch has beside the sums
+    std::uint64_t observing_ = 0, accumulating_ = 0;                    // scratch
+    std::uint64_t kept_ = 0, sparse_kept_ = 0, training_ = 0;           // of all parameters, of the sparse ones
+    std::uint64_t candidates_ = 0, held_ = 0, settled_ = 0;
+    std::uint64_t next_ = 0, moving_ = 0;
+};
+
 }  // namespace
 
 MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std::vector<Parameter> &parameters,
                        std::uint64_t tokens) {
     check_adapter(options, parameters);
-    const std::uint64_t selected = count_selected(options.selection, parameters);
-    const std::unique_ptr<Optimizer> optimizer = make_optimizer(options.optimizer, parameters);
-    static const std::uint32_t some_mask = 0;
-
-    const std::vector<Target> targets = find_targets(parameters);
-    const bool observes = statistic_of(options.selection) != Statistic::none;
-    std::uint64_t accumulators = 0, observing = 0, accumulating = 0;
-    if (observes || options.selection.method == SPEFT_SELECT_GIVEN_SCORES)
-        accumulators = total_size(targets) * sizeof(float);
-    std::vector<std::uint64_t> counts;
-    for (const Parameter &parameter : parameters) counts.push_back(parameter.size);
-    // A target's share of the selected scalars is not known yet, but in proportion; only types hang on it.
-    const std::vector<std::uint64_t> shares = share_out(selected, targets);
-    for (std::size_t target = 0; target < targets.size(); ++target) {
-        const Parameter &parameter = parameters[targets[target].position];
-        counts[targets[target].position] = shares[target];
-        if (observes)
-            observing = std::max(observing, product_scratch(device, parameter, tokens, nullptr, parameter.size));
-        accumulating = std::max(accumulating, product_scratch(device, parameter, tokens, &some_mask, shares[target]));
-    }
-    accumulating = std::max(accumulating, optimizer->scratch_bytes(device, counts));
-    std::uint64_t kept = 0, training = 0;
-    for (std::size_t position = 0; position < parameters.size(); ++position) {
-        const std::uint64_t count = counts[position];
-        kept += count * kept_bytes(parameters[position], options.delta_type);
-        training += count * sizeof(float) + optimizer->state_bytes(count);
-    }
-
-    const Schedule schedule = complete_schedule(options.selection.method, options.selection.schedule);
-    const bool moves = schedule.reselect_every > 0 && selected > 0, spiel = is_spiel(options.selection.method);
-    std::uint64_t each = 0;  // what is kept of all selected scalars
-    for (std::size_t at = 0; at < targets.size(); ++at)
-        each += shares[at] * kept_bytes(parameters[targets[at].position], options.delta_type);
-    std::uint64_t candidates = 0, window_peak = 0, settled = 0, settled_count = 0;
-    if (options.selection.method == SPEFT_SELECT_SPIEL_AG && selected > 0) {
-        for (const std::uint64_t budget : candidate_budgets(options.selection, parameters)) candidates += budget;
-        const Window window = plan_window(device, options.selection, parameters, tokens == 0 ? 2048 : tokens);
-        accumulating = std::max(accumulating, window.scratch);
-        window_peak = std::max(window.held, candidates * candidate_step_bytes) + candidates * candidate_bytes;
-    } else if (moves && !spiel) {
-        const auto limit = static_cast<std::uint64_t>(schedule.settled_limit);
-        settled_count = limit > 0 ? limit : selected;
-        settled = each * settled_count / selected;
-    }
-    if (schedule.drop == SPEFT_DROP_CHANGE) training += selected * sizeof(float);
-    // Rows and columns move with the optimizer; tables of corrections are shared.
-    const bool factored = options.optimizer.kind == SPEFT_OPTIMIZER_SM3 ||
-                          options.optimizer.kind == SPEFT_OPTIMIZER_ADAFACTOR;
-    const std::uint64_t moved_tables = factored ? optimizer->table_bytes() : 0;
-
-    MemoryPlan plan;
-    plan.observation = (observes ? 2 : 1) * accumulators + observing;
-    plan.announced_observation = accumulators + observing;
-    plan.selection = accumulators + kept +
-                     std::max(observing, selection_scratch(device, options.selection, parameters));
-    const std::uint64_t steady = kept + training + optimizer->table_bytes() + settled;
-    plan.training = steady + accumulating + window_peak;
-    if (moves) {
-        // The training before and after side by side, with lists of what is dropped, grown and kept, and what leaves.
-        const std::uint64_t list = sizeof(std::uint32_t);
-        const std::uint64_t spiel_lists = 6 * list * selected + each;
-        std::uint64_t salience_lists = 2 * list * (selected + settled_count) + settled + each + 2 * accumulators;
-        if (schedule.settled_limit > 0)
-            salience_lists += 2 * list * (selected + settled_count) + settled + each;
-        const std::uint64_t scratch =
-            std::max({accumulating, observing, selection_scratch(device, options.selection, parameters)});
-        plan.reselection = steady + candidates * candidate_bytes + kept + training + moved_tables -
-                           selected * sizeof(float) + scratch +
-                           (spiel ? spiel_lists : salience_lists);
-    }
-    return plan;
+    const AdapterOptions complete = complete_options(options);
+    return Planner(device, complete, parameters, tokens).plan();
 }
 
 }  // namespace speft

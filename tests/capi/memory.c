@@ -108,7 +108,12 @@ static void live(const struct life life) {
     CHECK_OK(speft_create_adapter(context, &options, all, 2, &adapter, &error));
     bind(adapter, 0, MATRIX(life.type.bits == 16 ? (void *)narrow_values : (void *)values, life.type, ROWS, COLUMNS));
     bind(adapter, 1, VECTOR(head, float32, HEAD));
+    if (life.method == SPEFT_SELECT_WEIGHT_CHANGE)
+        CHECK_OK(speft_set_reference(adapter, 0, MATRIX(values, float32, ROWS, COLUMNS), &error));
     speft_gradient gradient = give_activations(&life);
+    static const int64_t examples[] = {0, TOKENS / 3, TOKENS};
+    const speft_tensor *const offsets = VECTOR(examples, int64, COUNT_OF(examples));
+    if (life.method == SPEFT_SELECT_FISHER) gradient.example_offsets = offsets;
     for (int batch = 0; batch < 2; ++batch) {
         if (life.announced) CHECK_OK(speft_begin_observation(adapter, 1, &error));
         CHECK_OK(speft_observe(adapter, 0, &gradient, &error));
@@ -121,6 +126,7 @@ static void live(const struct life life) {
     const int64_t selecting = read_most(&meter);
     if (life.announced) CHECK_PLANNED(plan.selection, selecting);
 
+    gradient.example_offsets = NULL;
     speft_hyperparameters hyperparameters;
     speft_hyperparameters_init(&hyperparameters, sizeof hyperparameters);
     hyperparameters.momentum = life.optimizer == SPEFT_OPTIMIZER_SGD ? 0.9 : 0;
@@ -187,6 +193,21 @@ static void test_a_plan_is_what_a_life_takes(void) {
     live(other);
     other.scope = SPEFT_SCOPE_PER_TENSOR;
     live(other);
+    static const int32_t saliences[] = {
+        SPEFT_SELECT_GRADIENT, SPEFT_SELECT_FORCE,    SPEFT_SELECT_TAYLOR_FO, SPEFT_SELECT_FISHER,
+        SPEFT_SELECT_SYNFLOW,  SPEFT_SELECT_GRASP,    SPEFT_SELECT_WANDA,     SPEFT_SELECT_LOW_RANK,
+        SPEFT_SELECT_WEIGHT_CHANGE, SPEFT_SELECT_SMALLEST_MAGNITUDE,
+    };
+    for (int64_t i = 0; i < COUNT_OF(saliences); ++i) {
+        other = usual;
+        other.method = saliences[i];
+        live(other);
+        other.announced = 0;
+        live(other);
+    }
+    other = usual;
+    other.method = SPEFT_SELECT_RANDOM;
+    other.density = 0.3;
     static const int32_t kinds[] = {SPEFT_OPTIMIZER_ADAM, SPEFT_OPTIMIZER_LION, SPEFT_OPTIMIZER_SM3,
                                     SPEFT_OPTIMIZER_ADAFACTOR};
     for (int64_t i = 0; i < COUNT_OF(kinds); ++i)

@@ -527,7 +527,13 @@ static void test_calls_out_of_order(void) {
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_reselect(NULL, NULL, NULL, &error));
     end(&life);
 
-    start(&life, SPEFT_SELECT_SPIEL_MA, NULL); /* which tracks no moves */
+    /* SM3 where no optimizer is named. Its schedule tracks no moves. */
+    memset(&life, 0, sizeof life);
+    life.context = create_context();
+    const speft_parameter parameters[TENSORS] = {declare("a", 2, shapes[0]), declare("b", 2, shapes[1])};
+    const speft_selection_options selection = choose(SPEFT_SELECT_SPIEL_MA, SPEFT_SCOPE_GLOBAL, 0, BUDGET);
+    life.adapter = create_adapter(life.context, &selection, parameters, TENSORS);
+    bind_life(&life, life.adapter);
     CHECK_OK(speft_select(life.adapter, NULL, &error));
     CHECK_FAILS(SPEFT_INVALID_STATE, "track_moves", speft_get_moved(life.adapter, 0, 0, &count, NULL, &error));
     end(&life);

@@ -100,7 +100,8 @@ class Adapter:
             parameter while the masks are chosen: reads `weights` and `gradient` (the mean of what was
             observed, or None), and writes to `scores`, float32. All are a `Tensor` of the parameter's shape,
             lent for the call. What it raises comes out of `select`.
-        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"``, ``"lion"``, ``"sm3"`` or ``"adafactor"``.
+        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"``, ``"lion"``, ``"sm3"`` or ``"adafactor"``; None for
+            ``"sm3"`` with ``"spiel-ma"`` and ``"adamw"`` otherwise.
         age: ``"common"``, one count of updates for each parameter, or ``"per-weight"``.
         state: how moments and velocities are kept: ``"float32"``; ``"bfloat16"``, rounded stochastically; or
             ``"blocks8"``, a byte each with a scale for every 64.

@@ -260,7 +260,7 @@ def adapter_options(
     approximation_rank: int | None = None,
     mean: str = "signed",
     score: Any = None,
-    optimizer: str = "adamw",
+    optimizer: str | None = None,
     age: str = "common",
     state: str = "float32",
     delta_type: str = "float32",
@@ -315,11 +315,16 @@ def adapter_options(
         ),
         optimizer=make(
             _capi.speft_optimizer_options,
-            kind=code_of("optimizer", optimizer, OPTIMIZERS),
+            kind=code_of("optimizer", optimizer or default_optimizer(selection), OPTIMIZERS),
             age=code_of("age", age, AGES),
             state=code_of("state", state, STATES),
         ),
     )
+
+
+def default_optimizer(selection: str) -> str:
+    """SpIEL-MA grows by the moments of SM3."""
+    return "sm3" if selection == "spiel-ma" else "adamw"
 
 
 def score_of(score: Any) -> Any:

@@ -82,7 +82,7 @@ enum {
 typedef struct speft_adapter_options {
     uint32_t struct_size;
     int32_t delta_type;
-    /* NULL for the defaults of selection.h and optimizer.h. Copied. */
+    /* NULL for the defaults of selection.h and optimizer.h; of SPIEL_MA that is SM3. Copied. */
     const struct speft_selection_options *selection;
     const struct speft_optimizer_options *optimizer;
     /* NULL when there is one process. Copied. */

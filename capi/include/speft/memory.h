@@ -21,7 +21,7 @@ typedef struct speft_memory_plan {
      * Scratch is bounded, but smaller for few tokens. */
     int64_t tokens;
     /* While gradients are observed: two float32 accumulators a sparse parameter, or one where the weight of each
-     * batch is announced. Given scores count as one. */
+     * batch is announced. Given scores and references count as one. */
     uint64_t observation;
     uint64_t announced_observation;
     /* While `speft_select` runs, after announced observations. */
@@ -36,8 +36,9 @@ typedef struct speft_memory_plan {
 
 /* Fills `*plan`, whose struct_size and tokens the caller has set. Takes what `speft_create_adapter` takes; nothing is
  * allocated on the device. Gradients of sparse parameters are taken to come from activations in the weights' types
- * where they have 2 axes; AdamW's tables are those of the default betas, SGD has momentum; Bernoulli draws select what
- * is expected of them. Given masks have no size yet and are refused: plan for random ones of the same budget. */
+ * where they have 2 axes, and those of Fisher scores with example_offsets; AdamW's tables are those of the default
+ * betas, SGD has momentum; Bernoulli draws select what is expected of them. Given masks have no size yet and are
+ * refused: plan for random ones of the same budget. */
 SPEFT_API speft_status speft_plan_memory(speft_context *context, const speft_adapter_options *options,
                                          const speft_parameter *const *parameters, int64_t count,
                                          speft_memory_plan *plan, speft_error **error);

@@ -199,7 +199,7 @@ class SparseAdapter(torch.optim.Optimizer):
             approximation_rank=approximation_rank,
             mean=mean,
             score=score,
-            optimizer=optimizer or ("sm3" if method == "spiel-ma" else "adamw"),
+            optimizer=optimizer,
             age=age,
             state=state,
             delta_type=delta_type,

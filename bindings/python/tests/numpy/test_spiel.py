@@ -133,7 +133,6 @@ def train_both(context, method, form, *, scope="global", schedule=None, total_st
         context,
         [speft.Parameter.of(name, weight) for name, weight in weights.items()],
         selection=method,
-        optimizer="adamw" if method == "spiel-ag" else "sm3",
         scope=scope,
         density=DENSITY,
         total_steps=total_steps,
