@@ -44,8 +44,8 @@ void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &
     check_parameters(parameters, options.selection);
     check_optimizer(options.optimizer);
     if (options.selection.method == SPEFT_SELECT_SPIEL_MA && options.optimizer.kind != SPEFT_OPTIMIZER_SM3)
-        refuse("optimizer options: spiel-ma grows by the second moments of SM3: kind must be SPEFT_OPTIMIZER_SM3; got " +
-               std::to_string(options.optimizer.kind));
+        refuse("optimizer options: spiel-ma grows by the second moments of SM3: kind must be SPEFT_OPTIMIZER_SM3; "
+               "got " + std::to_string(options.optimizer.kind));
 }
 
 AdapterOptions complete_options(AdapterOptions options) {
@@ -243,7 +243,8 @@ void Adapter::select(const speft_progress *progress) {
 // The weights of LT-SFT have been trained in full to find the masks, and start again from θ0.
 void Adapter::rewind() {
     for (std::size_t index = 0; index < parameters_.size(); ++index)
-        if (references_[index]) device().copy_within(weights_[index], references_[index].data(), references_[index].count());
+        if (const Buffer<std::byte> &reference = references_[index])
+            device().copy_within(weights_[index], reference.data(), reference.count());
 }
 
 ChangedWeights Adapter::make_weights(Masks masks) const {
@@ -260,7 +261,8 @@ std::unique_ptr<Adapter::Training> Adapter::make_training(Masks masks) const {
     auto made = std::make_unique<Training>();
     made->active = make_weights(std::move(masks));
     const std::vector<std::uint64_t> none(parameters_.size());
-    made->settled = make_weights(make_masks(parameters_, Buffer<std::uint32_t>(device(), 0), none, DenseParameters::none));
+    made->settled =
+        make_weights(make_masks(parameters_, Buffer<std::uint32_t>(device(), 0), none, DenseParameters::none));
     made->gradients = Gradients(parameters_.size());
     made->optimizer = make_optimizer(options_.optimizer, parameters_);
     if (moves_ && options_.selection.method == SPEFT_SELECT_SPIEL_AG) made->candidates.emplace(parameters_.size());
@@ -344,7 +346,8 @@ void Adapter::accumulate(std::size_t parameter, const Gradient &gradient) {
     check_gradient(gradient, declared, device(), static_cast<std::uint64_t>(masks.slots[parameter].count));
     require_gradient(gradient, declared);
     if (!gradient.examples.empty())
-        refuse("gradient of '" + declared.name + "': example_offsets are for observing fisher scores; a step uses the sum");
+        refuse("gradient of '" + declared.name +
+               "': example_offsets are for observing fisher scores; a step uses the sum");
     if (!in_window() || declared.role == Role::dense) {
         state.gradients.add(device(), masks, parameter, gradient);
         return;

@@ -161,8 +161,8 @@ private:
     void follow_host(Training &training, std::size_t first, std::size_t end) const;
     std::unique_ptr<Training> move_by_spiel(const Training &before) const;
     std::unique_ptr<Training> move_by_salience(const Training &before, const speft_progress *progress) const;
-    // A training on other masks, with the original bits and deltas of what has been changed before; the optimizer is moved
-    // too. Writes to no weight.
+    // A training on other masks, with the original bits and deltas of what has been changed before; the optimizer is
+    // moved too. Writes to no weight.
     std::unique_ptr<Training> make_moved_training(const Training &before, Masks masks) const;
     void note_moved(Training &after, Moved which, std::size_t parameter, const OwnedList &list) const;
     ChangedWeights part_of(const ChangedWeights &weights, const std::vector<OwnedList> &lists) const;

@@ -132,7 +132,8 @@ void Candidates::keep(std::size_t index, Contribution contribution) noexcept {
 }
 
 bool Candidates::holds() const {
-    return !masks_ && std::any_of(brought_.begin(), brought_.end(), [](const Brought &brought) { return brought.present; });
+    return !masks_ && std::any_of(brought_.begin(), brought_.end(),
+                                  [](const Brought &brought) { return brought.present; });
 }
 
 void Candidates::scale(std::size_t index, double factor) noexcept {

@@ -64,7 +64,9 @@ std::uint64_t count_of(const std::vector<OwnedList> &lists) {
 
 // ---- the window of SpIEL-AG ----
 
-std::int64_t Adapter::next_reselection() const { return moves_ ? clock_.next_due(reselection_due() ? steps_ : steps_ + 1) : 0; }
+std::int64_t Adapter::next_reselection() const {
+    return moves_ ? clock_.next_due(reselection_due() ? steps_ : steps_ + 1) : 0;
+}
 
 bool Adapter::in_window() const {
     if (!training_ || !training_->candidates) return false;
@@ -223,7 +225,8 @@ std::unique_ptr<Adapter::Training> Adapter::move_by_spiel(const Training &before
         const IndexList mask = list_of(masks.slots[position]);
         dropped[position] = pick(device(), mask, out.of(at), out.counts[at]);
         if (before.candidates) {
-            grown[position] = pick(device(), list_of(before.candidates->masks().slots[position]), in.of(at), in.counts[at]);
+            const IndexList candidates = list_of(before.candidates->masks().slots[position]);
+            grown[position] = pick(device(), candidates, in.of(at), in.counts[at]);
         } else {
             grown[position] = {{device(), in.counts[at]}, in.counts[at]};
             device().copy_within(grown[position].buffer.data(), in.of(at), in.counts[at] * sizeof(std::uint32_t));

@@ -8,11 +8,11 @@
 //
 // Else they are found by randomized subspace iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4) in float32: of
 // l random vectors, more than twice the rank r, which are multiplied `iterations` times by the matrix and its transpose
-// and made orthonormal after each product, the best r directions are kept. The j-th singular vector is left out by about
-// (σ_l/σ_j)^(2·iterations), so that the approximation is as good as exact where the singular values fall, and takes
-// others of nearly the same singular value where they do not. Measured at 1024 × 2048 with r = 16 and 128, the squared
-// error over all entries exceeds the least one by 4e-7 of it or less where σ_j = 1/j, by 1e-4 or less where σ_j = 1/√j,
-// and by 0.4% in the worst case, a matrix of independent normal numbers.
+// and made orthonormal after each product, the best r directions are kept. The j-th singular vector is left out by
+// about (σ_l/σ_j)^(2·iterations), so that the approximation is as good as exact where the singular values fall, and
+// takes others of nearly the same singular value where they do not. Measured at 1024 × 2048 with r = 16 and 128, the
+// squared error over all entries exceeds the least one by 4e-7 of it or less where σ_j = 1/j, by 1e-4 or less where σ_j
+// = 1/√j, and by 0.4% in the worst case, a matrix of independent normal numbers.
 #pragma once
 
 #include <algorithm>

@@ -97,8 +97,8 @@ public:
     // none and age 0; what belongs to rows, columns and parameters stays.
     virtual std::unique_ptr<Optimizer> move(Device &device, const Move &move) const = 0;
     // Gives grown scalars the moments that a bias-corrected mean over the window has, and its age; after `move`. With
-    // the betas of the parameter's last step, which no checkpoint keeps: a window ends with a step, and the scalars that
-    // it grows are seeded before the next one. Nothing where there are no such moments.
+    // the betas of the parameter's last step, which no checkpoint keeps: a window ends with a step, and the scalars
+    // that it grows are seeded before the next one. Nothing where there are no such moments.
     virtual void seed(Device &, const Masks &, const Seeds &) {}
     // For SM3, from its first step on; else NULLs.
     virtual FactoredMoments factored_moments(std::size_t) const { return {}; }

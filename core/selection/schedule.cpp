@@ -22,7 +22,8 @@ constexpr double default_rate = 0.2;
 constexpr std::int64_t rate_denominator = 1'000'000'000;
 
 void check_not_negative(std::int64_t value, const char *field) {
-    if (value < 0) refuse(std::string("schedule options: ") + field + " must be 0 or more; got " + std::to_string(value));
+    if (value < 0)
+        refuse(std::string("schedule options: ") + field + " must be 0 or more; got " + std::to_string(value));
 }
 
 void check_spiel(const Schedule &given, const Schedule &schedule) {
@@ -35,7 +36,8 @@ void check_spiel(const Schedule &given, const Schedule &schedule) {
         refuse("schedule options: window must be at most total_steps, " + std::to_string(schedule.total_steps) +
                "; got " + std::to_string(schedule.window));
     if ((schedule.kind == SPEFT_SCHEDULE_LINEAR || schedule.kind == SPEFT_SCHEDULE_COSINE) && schedule.total_steps == 0)
-        refuse("schedule options: a linear or cosine schedule falls to 0 at total_steps, which must be 1 or more; got 0");
+        refuse("schedule options: a linear or cosine schedule falls to 0 at total_steps, which must be 1 or more; "
+               "got 0");
     if (given.settled_limit != 0 || given.keep_moments)
         refuse("schedule options: settled_limit and keep_moments are of dynamic masks, and SpIEL's are not: leave them "
                "at 0");
@@ -51,7 +53,8 @@ void check_dynamic(std::int32_t method, const Schedule &given) {
         refuse(std::string("schedule options: masks of ") + get_method_name(method) +
                " stay where they are; reselect_every must be 0; got " + std::to_string(given.reselect_every));
     if (given.reselect_every == 0 && (given.keep_moments || given.settled_limit != 0 || given.track_moves))
-        refuse("schedule options: keep_moments, settled_limit and track_moves are of masks that move, and reselect_every is 0");
+        refuse("schedule options: keep_moments, settled_limit and track_moves are of masks that move, and "
+               "reselect_every is 0");
 }
 
 }  // namespace

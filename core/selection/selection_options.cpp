@@ -34,8 +34,8 @@ void check_of_some_methods(const SelectionOptions &options) {
     if (is_spiel(options.method) && options.scope == SPEFT_SCOPE_PER_ROW)
         refuse(std::string("selection options: ") + name + " has a budget of all parameters or of each, none per row");
     if (options.random == SPEFT_RANDOM_BERNOULLI && is_spiel(options.method))
-        refuse(std::string("selection options: ") + name + " starts from exactly k random scalars, not from a Bernoulli "
-               "draw");
+        refuse(std::string("selection options: ") + name +
+               " starts from exactly k random scalars, not from a Bernoulli draw");
 }
 
 }  // namespace

@@ -120,7 +120,8 @@ static void live(const struct life life) {
         CHECK_OK(speft_finish_observation(adapter, life.announced ? 0 : 1, &error));
     }
     const int64_t observing = read_most(&meter);
-    if (observing > 0 && plan.observation > 0) CHECK_PLANNED(life.announced ? plan.announced_observation : plan.observation, observing);
+    if (observing > 0 && plan.observation > 0)
+        CHECK_PLANNED(life.announced ? plan.announced_observation : plan.observation, observing);
 
     CHECK_OK(speft_select(adapter, NULL, &error));
     const int64_t selecting = read_most(&meter);

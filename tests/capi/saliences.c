@@ -290,7 +290,8 @@ static void test_what_is_refused(void) {
     CHECK_EQUAL(read_state(adapter).selected, 0);
     speft_destroy_adapter(adapter);
     selection.score = NULL;
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "NULL", try_to_create(context, &selection, NULL, parameters, TENSORS, &adapter));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "NULL",
+                try_to_create(context, &selection, NULL, parameters, TENSORS, &adapter));
 
     selection.method = SPEFT_SELECT_WEIGHT_CHANGE;
     adapter = start(context, &problem, &selection);

@@ -4,7 +4,8 @@
 // Where those sum over the matrix's columns it is transposed for them, a block at a time.
 //
 // Scratch: the vectors of both sides, and the longer one's again; a block of the matrix, transposed, of 8 MiB; and the
-// strips of one product, 1 KiB for each vector and at most 8 MiB for the matrix. linear_algebra.h says what Eigen takes.
+// strips of one product, 1 KiB for each vector and at most 8 MiB for the matrix. linear_algebra.h says what Eigen
+// takes.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -79,7 +80,8 @@ private:
             });
             const auto is_finite = [](auto weight) { return std::isfinite(to_float(weight)); };
             if (std::isfinite(bit_copy<float>(most.load()))) return;
-            const auto place = static_cast<std::uint64_t>(std::find_if_not(weights, weights + count, is_finite) - weights);
+            const auto *const found = std::find_if_not(weights, weights + count, is_finite);
+            const auto place = static_cast<std::uint64_t>(found - weights);
             refuse("factorize: weights must be finite; got " + std::to_string(to_float(weights[place])) + " at row " +
                    std::to_string(place / arguments_.columns) + ", column " +
                    std::to_string(place % arguments_.columns));

@@ -132,10 +132,10 @@ enum {
  *   MA: grows by √r_i·√c_j of SM3 among the scalars that were not selected before the drop. It has no window; γ only
  * says when the first reselection is.
  *
- * Any other method but GIVEN_MASK, GIVEN_SCORES and WEIGHT_CHANGE: dynamic masks. After each step t = n·S the host observes again,
- * where the method needs it, and `speft_reselect` selects anew, by the weights as trained; random masks draw anew.
- * Scalars that leave stay as trained: they become *settled*, with their original bits and deltas, are saved and
- * unmerged with the others, and keep their delta when they are selected again. The optimizer starts afresh for the
+ * Any other method but GIVEN_MASK, GIVEN_SCORES and WEIGHT_CHANGE: dynamic masks. After each step t = n·S the host
+ * observes again, where the method needs it, and `speft_reselect` selects anew, by the weights as trained; random masks
+ * draw anew. Scalars that leave stay as trained: they become *settled*, with their original bits and deltas, are saved
+ * and unmerged with the others, and keep their delta when they are selected again. The optimizer starts afresh for the
  * sparse parameters. Decay toward the original goes on pulling to θ0. */
 typedef struct speft_schedule_options {
     uint32_t struct_size;
