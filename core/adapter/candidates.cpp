@@ -29,6 +29,17 @@ speft_add_values sum_of(const Buffer<float> &values, double factor, float *targe
     return add;
 }
 
+// A weight that lies [in, out] is one that lies [out, in] of the layer with x and dy exchanged; so contributions of
+// either kind add up.
+speft_product_factors out_in_factors(const Gradient &gradient) {
+    speft_product_factors factors = factors_of(gradient);
+    if (gradient.layout == SPEFT_LAYOUT_IN_OUT) {
+        std::swap(factors.x, factors.dy);
+        std::swap(factors.x_type, factors.dy_type);
+    }
+    return factors;
+}
+
 // Of targets, in the order of the ranking.
 struct Chosen {
     Buffer<std::uint32_t> indices;
@@ -162,14 +173,13 @@ Masks Candidates::choose(Device &device, const SelectionOptions &options, const 
             const Parameter &parameter = parameters[targets[at].position];
             const Masks::Slot &slot = selected.slots[targets[at].position];
             const auto &all = brought_[targets[at].position].activations;
-            for (const Activations &held : all) parts[at].push_back(factors_of(held.gradient));
+            for (const Activations &held : all) parts[at].push_back(out_in_factors(held.gradient));
             scores[at].parts = parts[at].data();
             scores[at].count = parts[at].size();
+            scores[at].layout = SPEFT_LAYOUT_OUT_IN;
             if (parameter.size > 0) {
-                scores[at].layout = all.front().gradient.layout;
-                const bool out_in = scores[at].layout == SPEFT_LAYOUT_OUT_IN;
-                scores[at].in = static_cast<std::uint64_t>(parameter.shape[out_in ? 1 : 0]);
-                scores[at].out = static_cast<std::uint64_t>(parameter.shape[out_in ? 0 : 1]);
+                scores[at].out = static_cast<std::uint64_t>(parameter.shape[0]);
+                scores[at].in = static_cast<std::uint64_t>(parameter.shape[1]);
             }
             scores[at].excluded = slot.indices;
             scores[at].excluded_count = static_cast<std::uint64_t>(slot.count);

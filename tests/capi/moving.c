@@ -14,6 +14,7 @@ struct life {
     speft_adapter *adapter;
     float weights[TENSORS][SCALARS], originals[TENSORS][SCALARS];
     float x[TENSORS][TOKENS * 10], dy[TENSORS][TOKENS * 6];
+    int exchange; /* every other gradient comes from a layer whose weight lies [in, out] */
 };
 
 static speft_schedule_options make_schedule(int64_t every, int64_t window, int64_t total) {
@@ -63,9 +64,11 @@ static void give(struct life *life, uint32_t step,
     for (uint32_t t = 0; t < TENSORS; ++t) {
         fill(life->x[t], TOKENS * shapes[t][1], 100 * step + t + 5);
         fill(life->dy[t], TOKENS * shapes[t][0], 100 * step + t + 7);
-        const speft_gradient gradient =
-            activations_gradient(MATRIX(life->x[t], float32, TOKENS, shapes[t][1]),
-                                 MATRIX(life->dy[t], float32, TOKENS, shapes[t][0]), SPEFT_LAYOUT_OUT_IN);
+        const speft_tensor *const x = MATRIX(life->x[t], float32, TOKENS, shapes[t][1]);
+        const speft_tensor *const dy = MATRIX(life->dy[t], float32, TOKENS, shapes[t][0]);
+        const int exchanged = life->exchange && step % 2;
+        const speft_gradient gradient = exchanged ? activations_gradient(dy, x, SPEFT_LAYOUT_IN_OUT)
+                                                  : activations_gradient(x, dy, SPEFT_LAYOUT_OUT_IN);
         CHECK_OK(take(life->adapter, t, &gradient, &error));
     }
 }
@@ -279,6 +282,29 @@ static void test_resuming_with_a_score_function(void) {
     }
     remove("moving.safetensors");
     end(&life);
+}
+
+/* The numbers of a test are exact, so that it does not matter how a weight lies. */
+static void test_layouts_may_be_mixed(void) {
+    struct life lives[2];
+    for (int exchange = 0; exchange < 2; ++exchange) {
+        struct life *const life = &lives[exchange];
+        const speft_schedule_options schedule = make_schedule(4, 2, 0);
+        start(life, SPEFT_SELECT_SPIEL_AG, &schedule);
+        life->exchange = exchange;
+        CHECK_OK(speft_select(life->adapter, NULL, &error));
+        for (uint32_t t = 1; t <= 10; ++t) {
+            give(life, 2 * t, speft_accumulate);
+            give(life, 2 * t + 1, speft_accumulate);
+            CHECK_OK(speft_step(life->adapter, NULL, &error));
+            reselect(life);
+        }
+    }
+    const struct mask one = read_masks(&lives[0]), other = read_masks(&lives[1]);
+    CHECK_BYTES(&one, &other, sizeof one);
+    CHECK_BYTES(lives[0].weights, lives[1].weights, sizeof lives[0].weights);
+    end(&lives[0]);
+    end(&lives[1]);
 }
 
 /* The gradients of a first step are held, and cannot be saved. */
@@ -544,6 +570,7 @@ int main(void) {
     RUN(test_spiel_ma);
     RUN(test_resuming);
     RUN(test_resuming_with_a_score_function);
+    RUN(test_layouts_may_be_mixed);
     RUN(test_a_window_that_has_begun);
     RUN(test_dynamic_masks);
     RUN(test_a_limit_of_what_is_settled);
