@@ -46,7 +46,7 @@ enum {
      * from activations with `speft_gradient.example_offsets` at any batch size. Else that of batch gradients. */
     SPEFT_SELECT_FISHER = 9,
     /* g |θ|, where the host observes g = ∂R/∂|θ|, R the sum of the outputs of the network with all weights replaced by
-     * their absolute values and its non-linearities taken out: "SynFlow". */
+     * their absolute values and its non-linearities taken out: "SynFlow". Such a g is 0 or more; ranked by |g θ|. */
     SPEFT_SELECT_SYNFLOW = 10,
     /* −(H ḡ) θ, where the host observes Hessian-vector products with its mean gradient ḡ in the place of gradients:
      * "GRaSP", with the paper's sign. */
@@ -158,8 +158,7 @@ typedef struct speft_schedule_options {
 /* Scores of the host's own. Called once for each sparse parameter while `speft_select` (or `speft_reselect`) runs, in
  * their order. `weights` are the bound ones; `gradient` the float32 mean of the observations, or NULL where there were
  * none; both have the parameter's shape and are to be read. `scores`, float32 of the same shape, is to be filled. All
- * lie on the context's device. Anything but 0 ends the selection with CANCELLED. Calls into the
- * same context get BUSY. */
+ * lie on the context's device. Anything but 0 ends the selection with CANCELLED. Calls into that context get BUSY. */
 typedef struct speft_score_function {
     uint32_t struct_size;
     int32_t reserved;
@@ -256,8 +255,8 @@ typedef struct speft_reselection {
 } speft_reselection;
 
 /* Chooses again while training. To be called after every step where masks move: it does nothing when none is due
- * (speft_adapter_state.reselection_due), and the next step is refused when one is and was not made. Accumulated
- * gradients of sparse parameters are cleared. `progress` and `moved` (whose struct_size the caller has set) may be
+ * (speft_adapter_state.reselection_due), and the next step is refused when one is and was not made. What has been
+ * accumulated is cleared. `progress` and `moved` (whose struct_size the caller has set) may be
  * NULL. INVALID_STATE: not selected; unmerged; weights not bound or changed behind the adapter; no observation where
  * the method needs one. INVALID_ARGUMENT: fewer scalars can be selected than are asked for. The masks and weights are
  * as before then. */

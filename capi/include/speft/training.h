@@ -22,7 +22,8 @@ SPEFT_API speft_status speft_accumulate(speft_adapter *adapter, int64_t paramete
 /* Lends the accumulated values, float32 [k] on the context's device, to be read and written: clipping, all-reduce,
  * unscaling. Valid until the next select or reselect, or the adapter's end. `gradient->shape` points into the
  * adapter. When nothing has been accumulated since the last clear the values are zeros, and writing them does not
- * count as a gradient. */
+ * count as a gradient. In the window of SpIEL-AG what the host does to all values of a parameter alike, unscaling and
+ * clipping, is done to its candidates too: by what became of the norm. */
 SPEFT_API speft_status speft_get_gradient(speft_adapter *adapter, int64_t parameter, speft_tensor *gradient,
                                           speft_error **error);
 
