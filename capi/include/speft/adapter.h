@@ -112,9 +112,9 @@ SPEFT_API speft_status speft_create_adapter(speft_context *context, const speft_
 SPEFT_API void speft_destroy_adapter(speft_adapter *adapter);
 
 /* Lends the memory of one parameter until it is bound again, unbound with NULL, or the adapter is gone; the structs
- * are copied. Nothing is read or written here: only select, step, merge and unmerge touch the memory, between their
- * call and their return. It may be bound to other memory before any call, if the contents have moved with it. Shape,
- * type and device must be the parameter's and the context's.
+ * are copied. Nothing is read or written here: only select, step, reselect, merge and unmerge touch the memory, between
+ * their call and their return. It may be bound to other memory before any call, if the contents have moved with it.
+ * Shape, type and device must be the parameter's and the context's.
  * While the adapter is merged its memory is claimed, and a binding that overlaps a claim is INVALID_STATE: another
  * adapter's, or another parameter's of this one. Where several parameters have moved, perhaps into each other's old
  * places, unbind all of them first: NULL gives the claim back. */
