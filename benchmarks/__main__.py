@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from . import accumulation, activations, merging, optimizer_step, selection, training_step
+from . import accumulation, activations, merging, optimizer_step, reselection, selection, training_step
 from .machine import Machine, describe
 from .picture import draw
 from .report import header, line, write_json
@@ -20,6 +20,7 @@ GROUPS = {
     "accumulation": accumulation,
     "step": optimizer_step,
     "merging": merging,
+    "reselection": reselection,
 }
 
 

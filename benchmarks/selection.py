@@ -1,4 +1,4 @@
-"""Choosing 1% of 67 million scalars: by |g·θ|, by |θ|, and at random."""
+"""Choosing 1% of 67 million scalars: by |g·θ|, by −g·θ, by |θ|, and at random."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def measure(machine: Machine) -> Iterator[Row]:
     one, four = random_tensors(1), random_tensors(4)
     yield _by_scores(machine, context, "snip", "one tensor", one, random_tensors(1))
     yield _by_scores(machine, context, "snip", "global over 4", four, random_tensors(4))
+    yield _by_scores(machine, context, "force", "one tensor", one, random_tensors(1))
     yield _by_scores(machine, context, "magnitude", "one tensor", one, None)
     yield _by_scores(machine, context, "magnitude", "global over 4", four, None)
     yield _at_random(machine, context, one)
@@ -46,8 +47,10 @@ def _by_scores(
 
     sums = [gradient.float() for gradient in gradients or []]
     if gradients:
-        peer = repeated(lambda: _top(g.mul(w).abs_() for g, w in zip(sums, weights, strict=True)))
-        formula, bytes_a_scalar, counted = "|g·θ|", 6, "float32 g and bfloat16 θ read"
+        signed = selection == "force"
+        products = torch.neg if signed else torch.abs
+        peer = repeated(lambda: _top(products(g.mul(w)) for g, w in zip(sums, weights, strict=True)))
+        formula, bytes_a_scalar, counted = "−g·θ" if signed else "|g·θ|", 6, "float32 g and bfloat16 θ read"
     else:
         peer = repeated(lambda: _top(w.abs() for w in weights))
         formula, bytes_a_scalar, counted = "|θ|", 2, "bfloat16 θ read"
