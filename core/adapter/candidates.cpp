@@ -79,8 +79,8 @@ std::vector<std::uint64_t> candidate_budgets(const SelectionOptions &options,
     const std::vector<Target> targets = find_targets(parameters);
     const auto limit = [](std::uint64_t wanted, std::uint64_t selected, std::uint64_t size, const std::string &whose) {
         if (selected > size - selected)
-            refuse(whose + " too small for its share: " + std::to_string(selected) + " of " + std::to_string(size) +
-                   " scalars are selected, and spiel-ag first replaces all of them");
+            refuse("selection options: " + std::to_string(selected) + " of the " + std::to_string(size) +
+                   " scalars of " + whose + " are too many to select: spiel-ag first replaces all of them by others");
         if (wanted != 0 && wanted < selected)
             refuse("schedule options: candidates must be at least as many as are replaced; " +
                    std::to_string(selected) + " of " + whose + " are, and its share of the candidates is " +
