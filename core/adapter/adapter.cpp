@@ -19,6 +19,18 @@ bool needs_rows(std::int32_t method) {
     return method == SPEFT_SELECT_LOW_RANK || method == SPEFT_SELECT_WANDA || method == SPEFT_SELECT_SPIEL_MA;
 }
 
+// That a tensor of the host's is as the parameter was declared, but of `type`. `what`: the word for it in messages.
+void check_like(const TensorView &tensor, const Parameter &declared, ScalarType type, const Device &device,
+                const char *what) {
+    const std::string whose = what + (" of '" + declared.name) + "'";
+    if (tensor.shape != declared.shape)
+        refuse(whose + " must have shape " + describe(declared.shape) + "; got " + describe(tensor.shape));
+    if (!same_dtype(tensor.dtype, dtype_of(type)))
+        refuse(whose + " must be " + describe(dtype_of(type)) + "; got " + describe(tensor.dtype));
+    if (!device.holds(tensor.device))
+        refuse(whose + " must be on " + describe(device.location()) + "; got " + describe(tensor.device));
+}
+
 void check_parameters(const std::vector<Parameter> &parameters, const SelectionOptions &selection) {
     std::set<std::string> names;
     std::uint64_t total = 0;
@@ -95,13 +107,7 @@ void Adapter::bind(std::size_t parameter, const TensorView *weights) {
         claims_[parameter] = {};
         return;
     }
-    const std::string what = "weights of '" + declared.name + "'";
-    if (weights->shape != declared.shape)
-        refuse(what + " must have shape " + describe(declared.shape) + "; got " + describe(weights->shape));
-    if (!same_dtype(weights->dtype, dtype_of(declared.type)))
-        refuse(what + " must be " + describe(dtype_of(declared.type)) + "; got " + describe(weights->dtype));
-    if (!device().holds(weights->device))
-        refuse(what + " must be on " + describe(device().location()) + "; got " + describe(weights->device));
+    check_like(*weights, declared, declared.type, device(), "weights");
     if (merged_)
         claims_[parameter] = Claim(weights->data, declared.size * size_of(declared.type), declared.name,
                                    &claims_[parameter]);
@@ -177,16 +183,10 @@ void Adapter::set_mask(std::size_t parameter, std::span<const std::int64_t> indi
 void Adapter::set_scores(std::size_t parameter, const TensorView &scores) {
     require_unselected("a score");
     const Parameter &declared = parameters_[parameter];
-    const std::string what = "scores of '" + declared.name + "'";
     if (options_.selection.method != SPEFT_SELECT_GIVEN_SCORES)
         refuse_state("scores are given only where the selection method is given scores");
     if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no scores");
-    if (scores.shape != declared.shape)
-        refuse(what + " must have shape " + describe(declared.shape) + "; got " + describe(scores.shape));
-    if (!same_dtype(scores.dtype, dtype_of(ScalarType::float32)))
-        refuse(what + " must be float32; got " + describe(scores.dtype));
-    if (!device().holds(scores.device))
-        refuse(what + " must be on " + describe(device().location()) + "; got " + describe(scores.device));
+    check_like(scores, declared, ScalarType::float32, device(), "scores");
     Buffer<float> copy(device(), declared.size);
     device().copy_within(copy.data(), scores.data, declared.size * sizeof(float));
     given_scores_[parameter] = std::move(copy);
@@ -195,16 +195,10 @@ void Adapter::set_scores(std::size_t parameter, const TensorView &scores) {
 void Adapter::set_reference(std::size_t parameter, const TensorView &original) {
     require_unselected("a reference");
     const Parameter &declared = parameters_[parameter];
-    const std::string what = "reference of '" + declared.name + "'";
     if (options_.selection.method != SPEFT_SELECT_WEIGHT_CHANGE)
         refuse_state("references are given only where the selection method is weight-change");
     if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no reference");
-    if (original.shape != declared.shape)
-        refuse(what + " must have shape " + describe(declared.shape) + "; got " + describe(original.shape));
-    if (!same_dtype(original.dtype, dtype_of(declared.type)))
-        refuse(what + " must be " + describe(dtype_of(declared.type)) + "; got " + describe(original.dtype));
-    if (!device().holds(original.device))
-        refuse(what + " must be on " + describe(device().location()) + "; got " + describe(original.device));
+    check_like(original, declared, declared.type, device(), "reference");
     Buffer<std::byte> copy(device(), declared.size * size_of(declared.type));
     device().copy_within(copy.data(), original.data, copy.count());
     references_[parameter] = std::move(copy);
