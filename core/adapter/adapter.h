@@ -166,7 +166,11 @@ private:
     std::unique_ptr<Training> make_moved_training(const Training &before, Masks masks) const;
     void note_moved(Training &after, Moved which, std::size_t parameter, const OwnedList &list) const;
     ChangedWeights part_of(const ChangedWeights &weights, const std::vector<OwnedList> &lists) const;
+    // One a parameter, none of a dense one: where each scalar of `after` was in `before`.
+    std::vector<Buffer<std::uint32_t>> find_all(const Masks &before, const Masks &after) const;
     void carry(const ChangedWeights &from, const ChangedWeights &to) const;
+    void carry(const ChangedWeights &from, const ChangedWeights &to,
+               const std::vector<Buffer<std::uint32_t>> &positions) const;
     std::uint32_t rounding_key(std::size_t parameter) const;
     void rewind();
     void start_dense(Training &training) const;

@@ -5,6 +5,7 @@
 
 #include "core/base/status.h"
 #include "core/selection/budget.h"
+#include "core/selection/ranking.h"
 
 namespace speft {
 namespace {
@@ -40,36 +41,18 @@ speft_product_factors out_in_factors(const Gradient &gradient) {
     return factors;
 }
 
-// Of targets, in the order of the ranking.
-struct Chosen {
-    Buffer<std::uint32_t> indices;
-    std::vector<std::uint64_t> counts;
-};
-
-[[noreturn]] void refuse_few(std::uint64_t eligible, const std::string &whose, std::uint64_t k) {
-    refuse("only " + std::to_string(eligible) + " gradients of " + whose +
-           " outside the masks are not NaN; " + std::to_string(k) + " candidates are to be chosen");
-}
-
-// rank(first, count, k, indices, counts, eligible) runs a selection over targets [first, first + count).
-template <class Rank>
-Chosen choose_by(Device &device, const SelectionOptions &options, const std::vector<Parameter> &parameters,
-                 const std::vector<Target> &targets, Rank &&rank) {
-    const std::vector<std::uint64_t> budgets = candidate_budgets(options, parameters);
-    Chosen chosen{{device, std::accumulate(budgets.begin(), budgets.end(), std::uint64_t{0})},
-                  std::vector<std::uint64_t>(targets.size())};
-    const bool global = options.scope == SPEFT_SCOPE_GLOBAL;
-    std::uint64_t offset = 0;
-    for (std::size_t part = 0; part < budgets.size(); ++part) {
-        if (budgets[part] == 0) continue;
-        std::uint64_t eligible = 0;
-        rank(part, global ? targets.size() : 1, budgets[part], chosen.indices.data() + offset,
-             chosen.counts.data() + part, &eligible);
-        if (eligible < budgets[part])
-            refuse_few(eligible, global ? "the sparse parameters" : "'" + targets[part].name + "'", budgets[part]);
-        offset += budgets[part];
-    }
-    return chosen;
+// run(first, count, k, indices, counts, eligible) ranks targets [first, first + count).
+template <class Run>
+Ranked choose_by(Device &device, const SelectionOptions &options, const std::vector<Parameter> &parameters,
+                 const std::vector<Target> &targets, Run &&run) {
+    return rank_on_budgets(device, targets.size(), candidate_budgets(options, parameters), run,
+                           [&](std::size_t part, std::uint64_t eligible, std::uint64_t k) {
+                               const bool global = options.scope == SPEFT_SCOPE_GLOBAL;
+                               refuse("only " + std::to_string(eligible) + " gradients of " +
+                                      (global ? "the sparse parameters" : "'" + targets[part].name + "'") +
+                                      " outside the masks are not NaN; " + std::to_string(k) +
+                                      " candidates are to be chosen");
+                           });
 }
 
 }  // namespace
@@ -165,7 +148,7 @@ Masks Candidates::choose(Device &device, const SelectionOptions &options, const 
                          "' has arrived in the first step of the window before a reselection");
         all_activations = all_activations && !brought_[target.position].values;
     }
-    Chosen chosen;
+    Ranked chosen;
     if (all_activations) {
         std::vector<std::vector<speft_product_factors>> parts(targets.size());
         std::vector<speft_product_score> scores(targets.size());
@@ -198,6 +181,7 @@ Masks Candidates::choose(Device &device, const SelectionOptions &options, const 
             const Brought &brought = brought_[targets[at].position];
             const std::uint64_t size = targets[at].size;
             const Masks::Slot &slot = selected.slots[targets[at].position];
+            scores[at] = score_of(SPEFT_SCORE_ABS_GRADIENT, size);
             if (size == 0) continue;
             if (brought.activations.empty() && brought.factor == 1) {
                 scores[at].sums = brought.values.data();
@@ -208,11 +192,6 @@ Masks Candidates::choose(Device &device, const SelectionOptions &options, const 
                     add_gradient(device, {sums.back().data(), nullptr, size}, part.gradient, 1.0);
                 scores[at].sums = sums.back().data();
             }
-            scores[at].formula = SPEFT_SCORE_ABS_GRADIENT;
-            scores[at].count = size;
-            scores[at].total_weight = 1;
-            scores[at].rank = 1;
-            scores[at].columns = 1;
             scores[at].excluded = slot.indices;
             scores[at].excluded_count = static_cast<std::uint64_t>(slot.count);
         }

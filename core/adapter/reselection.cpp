@@ -9,50 +9,24 @@
 
 #include "core/base/status.h"
 #include "core/selection/budget.h"
+#include "core/selection/ranking.h"
 
 namespace speft {
 namespace {
 
-// Positions in one array a target, as a ranking of all targets or of each gives them.
-struct Ranked {
-    Buffer<std::uint32_t> positions;
-    std::vector<std::uint64_t> counts;  // of each target
-
-    const std::uint32_t *of(std::size_t target) const {
-        return positions.data() + std::accumulate(counts.begin(), counts.begin() + static_cast<std::ptrdiff_t>(target),
-                                                  std::uint64_t{0});
-    }
-};
-
-// `budgets`: of each target, or one of all together. `what` is what scores are of, for the error.
+// Positions of the best of each target. `what` is what scores are of, for the error.
 Ranked rank(Device &device, const std::vector<speft_score> &scores, const std::vector<std::uint64_t> &budgets,
             const char *what) {
-    Ranked ranked{{device, std::accumulate(budgets.begin(), budgets.end(), std::uint64_t{0})},
-                  std::vector<std::uint64_t>(scores.size())};
-    const bool together = budgets.size() != scores.size();
-    std::uint64_t offset = 0;
-    for (std::size_t part = 0; part < budgets.size(); ++part) {
-        if (budgets[part] == 0) continue;
-        std::uint64_t eligible = 0;
-        device.run(speft_select_top{scores.data() + part, together ? scores.size() : 1, budgets[part],
-                                    ranked.positions.data() + offset, ranked.counts.data() + part, &eligible,
-                                    nullptr});
-        if (eligible < budgets[part])
+    return rank_on_budgets(
+        device, scores.size(), budgets,
+        [&](std::size_t first, std::size_t count, std::uint64_t k, std::uint32_t *positions, std::uint64_t *counts,
+            std::uint64_t *eligible) {
+            device.run(speft_select_top{scores.data() + first, count, k, positions, counts, eligible, nullptr});
+        },
+        [&](std::size_t, std::uint64_t eligible, std::uint64_t k) {
             refuse("the reselection ranks " + std::string(what) + ", and only " + std::to_string(eligible) +
-                   " are not NaN; " + std::to_string(budgets[part]) + " are wanted");
-        offset += budgets[part];
-    }
-    return ranked;
-}
-
-speft_score score_of(std::int32_t formula, std::uint64_t count) {
-    speft_score score{};
-    score.formula = formula;
-    score.count = count;
-    score.total_weight = 1;
-    score.rank = 1;
-    score.columns = 1;
-    return score;
+                   " are not NaN; " + std::to_string(k) + " are wanted");
+        });
 }
 
 std::uint64_t count_of(const std::vector<OwnedList> &lists) {
@@ -99,17 +73,28 @@ void Adapter::follow_host(Training &training, std::size_t first, std::size_t end
 
 // ---- carrying over ----
 
-void Adapter::carry(const ChangedWeights &from, const ChangedWeights &to) const {
+std::vector<Buffer<std::uint32_t>> Adapter::find_all(const Masks &before, const Masks &after) const {
+    std::vector<Buffer<std::uint32_t>> positions(parameters_.size());
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (parameters_[index].role == Role::sparse)
+            positions[index] = find_positions(device(), list_of(before.slots[index]), list_of(after.slots[index]));
+    return positions;
+}
+
+void Adapter::carry(const ChangedWeights &from, const ChangedWeights &to,
+                    const std::vector<Buffer<std::uint32_t>> &positions) const {
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        if (parameters_[index].role == Role::dense) continue;
-        const IndexList before = list_of(from.masks.slots[index]), after = list_of(to.masks.slots[index]);
-        if (before.count == 0 || after.count == 0) continue;
-        const Buffer<std::uint32_t> positions = find_positions(device(), before, after);
-        take(device(), to.originals.data(index), from.originals.data(index), positions.data(), after.count,
+        const auto count = static_cast<std::uint64_t>(to.masks.slots[index].count);
+        if (parameters_[index].role == Role::dense || from.masks.slots[index].count == 0) continue;
+        take(device(), to.originals.data(index), from.originals.data(index), positions[index].data(), count,
              size_of(parameters_[index].type));
-        take(device(), to.deltas.data(index), from.deltas.data(index), positions.data(), after.count,
+        take(device(), to.deltas.data(index), from.deltas.data(index), positions[index].data(), count,
              size_of(delta_type(index)));
     }
+}
+
+void Adapter::carry(const ChangedWeights &from, const ChangedWeights &to) const {
+    carry(from, to, find_all(from.masks, to.masks));
 }
 
 ChangedWeights Adapter::part_of(const ChangedWeights &weights, const std::vector<OwnedList> &lists) const {
@@ -134,9 +119,9 @@ std::unique_ptr<Adapter::Training> Adapter::make_moved_training(const Training &
     // What was never changed has its original bits in the model still; of the rest they are carried over.
     capture_originals(after->active);
     carry(before.settled, after->active);
-    carry(before.active, after->active);
+    const std::vector<Buffer<std::uint32_t>> found = find_all(before.active.masks, after->active.masks);
+    carry(before.active, after->active, found);
 
-    std::vector<Buffer<std::uint32_t>> found(parameters_.size());
     Move move{before.active.masks, after->active.masks, std::vector<const std::uint32_t *>(parameters_.size())};
     move.afresh = !is_spiel(options_.selection.method) && !options_.selection.schedule.keep_moments;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
@@ -149,7 +134,6 @@ std::unique_ptr<Adapter::Training> Adapter::make_moved_training(const Training &
         }
         const IndexList old = list_of(before.active.masks.slots[index]);
         const IndexList now = list_of(after->active.masks.slots[index]);
-        found[index] = find_positions(device(), old, now);
         move.positions[index] = found[index].data();
         note_moved(*after, Moved::dropped, index, subtract(device(), old, now));
         note_moved(*after, Moved::grown, index, subtract(device(), now, old));
