@@ -7,8 +7,8 @@ mod builder;
 mod callback;
 mod communicator;
 mod context;
-//DL
-//DLM
+#[cfg(feature = "dlpack")]
+pub mod dlpack;
 mod error;
 mod gradient;
 mod linear;
