@@ -106,6 +106,8 @@ fn ask_pkg_config() -> Result<Installed, String> {
 fn link(installed: &Installed) {
     if let Some(lib) = &installed.lib {
         println!("cargo:rustc-link-search=native={}", lib.display());
+        // For the test of the README; link arguments reach no dependent.
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     }
     if cfg!(feature = "static") {
         println!("cargo:rustc-link-lib=static=speft");

@@ -590,12 +590,14 @@ unsafe extern "C" {
     caller and keeps the context alive. INVALID_ARGUMENT names the parameter and the field; UNSUPPORTED names what this
     version does not have. Parameters are known by their position from here on.
 
+    ```c
         int64_t shape[2] = {384, 384};
         speft_parameter p; speft_parameter_init(&p, sizeof p);
         p.name = "encoder.0.query.weight"; p.shape = shape; p.ndim = 2;
         p.dtype = (speft_dtype){SPEFT_CODE_FLOAT, 32, 1};
         const speft_parameter *all[] = {&p};
-        speft_create_adapter(context, &options, all, 1, &adapter, &error);*/
+        speft_create_adapter(context, &options, all, 1, &adapter, &error);
+    ```*/
     pub fn speft_create_adapter(
         context: *mut speft_context,
         options: *const speft_adapter_options,
