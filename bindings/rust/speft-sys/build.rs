@@ -129,7 +129,7 @@ mod bundled {
     use super::{Path, PathBuf, env, library_name};
 
     /// What the library is built from; also what `tools/crate.sh` copies.
-    const SOURCES: [&str; 5] = ["CMakeLists.txt", "cmake", "core", "capi", "backends/cpu"];
+    const SOURCES: [&str; 6] = ["CMakeLists.txt", "cmake", "core", "capi", "backends/cpu", "tests/abi/exports.txt"];
 
     /// Builds libspeft with its CPU backend inside and returns the folder it was installed to.
     pub fn build() -> Result<PathBuf, Vec<String>> {
