@@ -48,7 +48,27 @@ rust_tests() {
     [ $status = 0 ] || { grep -E -A12 'FAILED|panicked at|^error|never call' build/logs/rust.log | head -60; return $status; }
 }
 
+# The build script of speft-sys, where the shared library is named, known to pkg-config, and nowhere.
+finding() {
+    local sys=(--quiet --manifest-path $crates/Cargo.toml --package speft-sys --target-dir build/rust-finding) words
+    env -u SPEFT_ROOT PKG_CONFIG_PATH="$SPEFT_ROOT/lib/pkgconfig" cargo test "${sys[@]}" --doc
+    cargo test "${sys[@]}" --doc --features static
+    if env -u SPEFT_ROOT PKG_CONFIG_LIBDIR=/nowhere cargo check "${sys[@]}" 2>build/logs/finding.log; then
+        echo 'speft-sys found a libspeft where there is none'
+        return 1
+    fi
+    for words in 'SPEFT_ROOT is not set' 'pkg-config: ' 'the feature "bundled" is off'; do
+        grep -qF "$words" build/logs/finding.log || { echo "speft-sys does not tell: $words"; return 1; }
+    done
+    if SPEFT_ROOT=/nowhere cargo check "${sys[@]}" 2>build/logs/finding.log; then
+        echo 'speft-sys found a libspeft in /nowhere'
+        return 1
+    fi
+    grep -qF 'SPEFT_ROOT=/nowhere: ' build/logs/finding.log
+}
+
 stage 'rust: style' style
 stage 'rust: bindings are current' current_bindings
 stage 'rust: tests' rust_tests
+stage 'rust: finding libspeft' finding
 stage 'rust: packages' tools/crate.sh

@@ -57,3 +57,24 @@ pub fn abi_version() -> u32 {
     // SAFETY: it takes nothing.
     unsafe { sys::speft_abi_version() }
 }
+
+/// What the compiler has to refuse: a context, or an adapter, that two threads share.
+///
+/// ```compile_fail
+/// fn share<T: Sync>() {}
+/// share::<speft::Context>();
+/// ```
+///
+/// ```compile_fail
+/// fn share<T: Sync>() {}
+/// share::<speft::Adapter>();
+/// ```
+///
+/// ```
+/// fn send<T: Send>() {}
+/// send::<speft::Context>();
+/// send::<speft::Adapter>();
+/// send::<speft::Bound>();
+/// ```
+#[cfg(doctest)]
+struct Threads;
