@@ -31,6 +31,7 @@ style() {
     else
         echo 'cargo clippy is not installed: left out'
     fi
+    RUSTDOCFLAGS='--deny warnings' in_workspace doc --quiet --no-deps
 }
 
 current_bindings() {
