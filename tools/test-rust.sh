@@ -41,12 +41,16 @@ current_bindings() {
 }
 
 rust_tests() {
-    local status=0
-    counted rust cargo test --manifest-path $crates/Cargo.toml --no-fail-fast -- --show-output \
-        >build/logs/rust.log 2>&1 || status=$?
+    local status
+    set +e # the JUnit file is wanted of a failure, too
+    (set -e; counted rust cargo test --manifest-path $crates/Cargo.toml --no-fail-fast -- --show-output) \
+        >build/logs/rust.log 2>&1
+    status=$?
+    set -e
     .venv/bin/python tools/rust_junit.py build/logs/rust.log $results/rust.xml
     grep -E '^test result|^     Running|^   Doc-tests' build/logs/rust.log || true
-    [ $status = 0 ] || { grep -E -A12 'FAILED|panicked at|^error|never call' build/logs/rust.log | head -60; return $status; }
+    [ $status = 0 ] || { sed -n -e '/^failures:$/,/^test result/p' -e '/^error/,/^$/p' -e '/never call/p' build/logs/rust.log | head -80; }
+    return $status
 }
 
 # The build script of speft-sys, where the shared library is named, known to pkg-config, and nowhere.
