@@ -49,7 +49,8 @@ rust_tests() {
     set -e
     .venv/bin/python tools/rust_junit.py build/logs/rust.log $results/rust.xml
     grep -E '^test result|^     Running|^   Doc-tests' build/logs/rust.log || true
-    [ $status = 0 ] || { sed -n -e '/^failures:$/,/^test result/p' -e '/^error/,/^$/p' -e '/never call/p' build/logs/rust.log | head -80; }
+    # What failed; where nothing ran, the compiler's last words.
+    [ $status = 0 ] || { sed -n -e '/^failures:$/,/^test result/p' -e '/never call/p' build/logs/rust.log | grep . || tail -60 build/logs/rust.log; }
     return $status
 }
 
