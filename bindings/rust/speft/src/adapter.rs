@@ -372,6 +372,22 @@ impl Adapter {
     /// Lends the memory of one parameter until it is bound again, unbound, or the adapter is gone. Nothing is read or
     /// written here. It may be bound to other memory before any call, if the contents have moved with it.
     ///
+    /// ```
+    /// # use speft::*;
+    /// # let context = Context::new()?;
+    /// # let mut weights = vec![0.5_f32, -2.0, 1.0, 3.0];
+    /// # let mut adapter = Adapter::builder(&context).selection(Selection::Magnitude).budget(2)
+    /// #     .parameter(Parameter::sparse("w", [4], DataType::Float32)).build()?;
+    /// use speft::RawTensor;
+    ///
+    /// let raw = RawTensor::new(weights.as_mut_ptr().cast(), DataType::Float32, [4])?;
+    /// // SAFETY: the weights outlive the adapter, and nobody uses them during its calls.
+    /// unsafe { adapter.bind_raw("w", &raw) }?;
+    /// adapter.select()?;
+    /// assert_eq!(weights[3], 3.0); // the host's to read, between calls
+    /// # speft::Result::Ok(())
+    /// ```
+    ///
     /// # Safety
     /// Until then, while [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect),
     /// [`merge`](Self::merge) or [`unmerge`](Self::unmerge) run on this adapter, the memory is there, is as large as the
@@ -523,6 +539,22 @@ impl Adapter {
 
     /// The same, with reports on the way.
     ///
+    /// ```
+    /// # use speft::*;
+    /// # let context = Context::new()?;
+    /// # let mut weights = vec![0.5_f32, -2.0, 1.0, 3.0];
+    /// # let mut adapter = Adapter::builder(&context).selection(Selection::Magnitude).budget(2)
+    /// #     .parameter(Parameter::sparse("w", [4], DataType::Float32)).build()?;
+    /// use std::ops::ControlFlow;
+    ///
+    /// let mut bound = adapter.bind([weights.as_mut_slice().into()])?;
+    /// bound.select_with(&mut |progress| {
+    ///     eprintln!("{} of {}", progress.done, progress.total);
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// # speft::Result::Ok(())
+    /// ```
+    ///
     /// # Errors
     /// Also `Cancelled`, by the report. The observations are still there then.
     pub fn select_with(&mut self, progress: &mut Report<'_>) -> Result<()> {
@@ -531,6 +563,28 @@ impl Adapter {
 
     /// Chooses again while training, when that is due: to be called after every step where masks move. What has been
     /// accumulated is cleared. `None`: nothing was due.
+    ///
+    /// ```
+    /// # use speft::*;
+    /// # let context = Context::new()?;
+    /// # let mut weights = vec![0.5_f32, -2.0, 1.0, 3.0];
+    /// # let slopes = [4.0_f32, 1.0, 2.0, 3.0];
+    /// # let gradient = Gradient::dense(slopes[..].into());
+    /// let mut adapter = Adapter::builder(&context)
+    ///     .selection(Selection::SpielAg)
+    ///     .schedule(Schedule::new().reselect_every(20).window(5))
+    ///     .budget(2)
+    ///     .parameter(Parameter::sparse("w", [4], DataType::Float32))
+    ///     .build()?;
+    /// let mut bound = adapter.bind([weights.as_mut_slice().into()])?;
+    /// bound.select()?;
+    /// for step in 1..=5 {
+    ///     bound.accumulate("w", &gradient)?;
+    ///     bound.step(Hyperparameters::new())?;
+    ///     assert_eq!(bound.reselect()?.is_some(), step == 5);
+    /// }
+    /// # speft::Result::Ok(())
+    /// ```
     ///
     /// # Errors
     /// `InvalidState`: not selected; unmerged; weights not bound, or changed behind the adapter; nothing observed where
@@ -684,6 +738,22 @@ impl Adapter {
     }
 
     /// The same, anywhere, with options.
+    ///
+    /// ```
+    /// # use speft::*;
+    /// # let context = Context::new()?;
+    /// # let mut weights = vec![0.5_f32, -2.0, 1.0, 3.0];
+    /// # let mut adapter = Adapter::builder(&context).selection(Selection::Magnitude).budget(2)
+    /// #     .parameter(Parameter::sparse("w", [4], DataType::Float32)).build()?;
+    /// # adapter.bind([weights.as_mut_slice().into()])?.select()?;
+    /// use speft::{Format, SaveOptions, Source};
+    ///
+    /// let mut file = Vec::new();
+    /// adapter.save_with(&mut file, SaveOptions::new().format(Format::Compact))?;
+    /// let loaded = Adapter::load(&context, Source::Bytes(&file))?;
+    /// assert_eq!(loaded.mask("w")?, adapter.mask("w")?);
+    /// # speft::Result::Ok(())
+    /// ```
     ///
     /// # Errors
     /// As of [`save`](Self::save). What a writer returned is the error's source.

@@ -238,6 +238,27 @@ impl<'a> AdapterBuilder<'a> {
 
     /// Chooses by scores of the host's own ([`Selection::ScoreFunction`]): called once for each sparse parameter while
     /// a selection runs.
+    ///
+    /// ```
+    /// # use speft::*;
+    /// # let context = Context::new()?;
+    /// use std::ops::ControlFlow;
+    ///
+    /// let mut adapter = Adapter::builder(&context)
+    ///     .parameter(Parameter::sparse("w", [4], DataType::Float32))
+    ///     .budget(1)
+    ///     .score_function(|mut scoring| {
+    ///         let (Ok(weights), Ok(scores)) = (scoring.weights.as_slice::<f32>(), scoring.scores.as_mut_slice::<f32>())
+    ///         else { return ControlFlow::Break(()) };
+    ///         scores.iter_mut().zip(weights).for_each(|(score, weight)| *score = -weight);
+    ///         ControlFlow::Continue(())
+    ///     })
+    ///     .build()?;
+    /// let mut weights = [0.5_f32, -2.0, 1.0, 3.0];
+    /// adapter.bind([weights[..].as_mut().into()])?.select()?;
+    /// assert_eq!(adapter.mask("w")?, [1]);
+    /// # speft::Result::Ok(())
+    /// ```
     pub fn score_function(mut self, score: impl FnMut(Scoring<'_>) -> ControlFlow<()> + Send + 'static) -> Self {
         self.selection.method = Selection::ScoreFunction.code();
         self.score = Some(Box::new(score));
@@ -290,7 +311,21 @@ impl<'a> AdapterBuilder<'a> {
         Adapter::open(answer, handle, &self.context.host, Callbacks { _score: score, _communicator: communicator })
     }
 
-    /// What the adapter would need. `tokens` are the most that one gradient from activations will have; 0 for any
+    /// What the adapter would need, before it is made.
+    ///
+    /// ```
+    /// # use speft::*;
+    /// # let context = Context::new()?;
+    /// let builder = Adapter::builder(&context)
+    ///     .parameter(Parameter::sparse("w", [384, 384], DataType::Float32))
+    ///     .density(0.005);
+    /// let plan = builder.plan_memory(0)?;
+    /// assert!(plan.observation > plan.announced_observation);
+    /// let adapter = builder.build()?;
+    /// # speft::Result::Ok(())
+    /// ```
+    ///
+    /// `tokens` are the most that one gradient from activations will have; 0 for any
     /// number. Nothing is allocated on the device.
     ///
     /// # Errors

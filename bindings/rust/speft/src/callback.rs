@@ -5,35 +5,49 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{ThreadId, current};
 
 use speft_sys as sys;
 
 type Payload = Box<dyn Any + Send>;
 
-/// Where the first panic of callbacks waits for the call to return.
+/// Where panics of callbacks wait for the call to return: the first of each thread, as callbacks run on the thread of the
+/// call that needs them, and other threads meet that call.
 #[derive(Default)]
-pub(crate) struct Panics(Mutex<Option<Payload>>);
+pub(crate) struct Panics(Mutex<Vec<(ThreadId, Payload)>>);
 
 impl Panics {
     /// Runs a callback; `None` when it panicked.
     pub fn catch<R>(&self, callback: impl FnOnce() -> R) -> Option<R> {
-        catch_unwind(AssertUnwindSafe(callback)).map_err(|payload| _ = self.slot().get_or_insert(payload)).ok()
+        match catch_unwind(AssertUnwindSafe(callback)) {
+            Ok(answer) => Some(answer),
+            Err(payload) => {
+                if self.is_empty() {
+                    self.slots().push((current().id(), payload));
+                }
+                None
+            }
+        }
     }
 
-    /// Goes on with a panic that was caught.
+    /// Goes on with a panic that was caught on this thread.
     pub fn resume(&self) {
-        let caught = self.slot().take();
-        if let Some(payload) = caught {
+        let caught = {
+            let mut slots = self.slots();
+            slots.iter().position(|(thread, _)| *thread == current().id()).map(|slot| slots.swap_remove(slot))
+        };
+        if let Some((_, payload)) = caught {
             resume_unwind(payload);
         }
     }
 
+    /// Whether none was caught on this thread.
     pub fn is_empty(&self) -> bool {
-        self.slot().is_none()
+        self.slots().iter().all(|(thread, _)| *thread != current().id())
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Payload>> {
+    fn slots(&self) -> MutexGuard<'_, Vec<(ThreadId, Payload)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

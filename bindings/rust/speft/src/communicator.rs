@@ -108,3 +108,75 @@ unsafe extern "C" fn broadcast(
     // SAFETY: this is the call.
     unsafe { answer(user, |link| Ok(link.broadcast(lent_mut(values)?, root, stream))) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of three processes, whose parts are all its own; the root of a broadcast is refused.
+    struct Three;
+
+    impl Communicator for Three {
+        fn rank(&self) -> i32 {
+            1
+        }
+
+        fn size(&self) -> i32 {
+            3
+        }
+
+        fn all_reduce(&self, mut values: TensorViewMut<'_>, _: *mut c_void) -> std::result::Result<(), ()> {
+            values.as_mut_slice::<f32>().unwrap().iter_mut().for_each(|value| *value *= 3.0);
+            Ok(())
+        }
+
+        fn all_gather(
+            &self,
+            part: TensorView<'_>,
+            mut all: TensorViewMut<'_>,
+            _: *mut c_void,
+        ) -> std::result::Result<(), ()> {
+            let part = part.as_slice::<f32>().unwrap();
+            all.as_mut_slice::<f32>().unwrap().chunks_mut(part.len()).for_each(|place| place.copy_from_slice(part));
+            Ok(())
+        }
+
+        fn broadcast(&self, _: TensorViewMut<'_>, root: i32, _: *mut c_void) -> std::result::Result<(), ()> {
+            assert!(root == 0, "from the broadcast");
+            Err(())
+        }
+    }
+
+    // The library has no call yet that needs one.
+    #[test]
+    fn what_c_calls_reaches_the_communicator() {
+        let host = Arc::new(Host::default());
+        let (_pinned, native) = Link::pin(Box::new(Three), &host);
+        assert_eq!((native.rank, native.size), (1, 3));
+        let (mut part, mut all) = ([1.0_f32, 2.0], [0.0_f32; 6]);
+        let view = |values: &mut [f32]| -> (Vec<i64>, sys::speft_tensor) {
+            let mut shape = vec![values.len() as i64];
+            // SAFETY: numbers and pointers, for which zeros are valid.
+            let mut tensor: sys::speft_tensor = unsafe { std::mem::zeroed() };
+            tensor.data = values.as_mut_ptr().cast();
+            tensor.device.type_ = sys::SPEFT_DEVICE_CPU;
+            tensor.dtype = crate::DataType::Float32.to_native();
+            (tensor.ndim, tensor.shape) = (1, shape.as_mut_ptr());
+            (shape, tensor)
+        };
+        let ((_shape, mut part_view), (_shapes, mut all_view)) = (view(&mut part), view(&mut all));
+        // SAFETY: the views show arrays that live, and `user` is the Link.
+        unsafe {
+            assert_eq!(native.all_reduce.unwrap()(native.user, &mut part_view, std::ptr::null_mut()), 0);
+            let gathered = native.all_gather.unwrap()(native.user, &part_view, &mut all_view, std::ptr::null_mut());
+            assert_eq!(gathered, 0);
+            assert_eq!(native.broadcast.unwrap()(native.user, &mut part_view, 0, std::ptr::null_mut()), 1);
+            assert!(host.panics.is_empty());
+            assert_eq!(native.broadcast.unwrap()(native.user, &mut part_view, 2, std::ptr::null_mut()), 1);
+            part_view.dtype.lanes = 2; // no type of this crate
+            assert_eq!(native.all_reduce.unwrap()(native.user, &mut part_view, std::ptr::null_mut()), 1);
+        }
+        assert_eq!(all, [3.0, 6.0, 3.0, 6.0, 3.0, 6.0]);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.panics.resume())).is_err());
+    }
+}

@@ -179,6 +179,13 @@ impl ContextBuilder {
     }
 
     /// Takes log lines of `level` and above, on the thread of the call that writes them.
+    ///
+    /// ```
+    /// use speft::{Context, Level};
+    ///
+    /// let context = Context::builder().logger(Level::Info, |level, line| eprintln!("{level}: {line}")).build()?;
+    /// # speft::Result::Ok(())
+    /// ```
     pub fn logger(mut self, level: Level, log: impl Fn(Level, &str) + Send + Sync + 'static) -> Self {
         self.log_level = Some(level);
         self.host.log = Some(Box::new(log));
@@ -194,6 +201,17 @@ impl ContextBuilder {
     /// Runs CPU work on the host's own threads, at most `threads` at once: the closure calls its second argument with
     /// each index below its first, side by side or not. An index that it leaves out is run after it, one that it
     /// repeats is run once.
+    ///
+    /// ```
+    /// let context = speft::Context::builder().parallel_for(2, |count, body| {
+    ///     std::thread::scope(|scope| {
+    ///         scope.spawn(|| (0..count / 2).for_each(body));
+    ///         (count / 2..count).for_each(body);
+    ///     });
+    /// });
+    /// let context = context.build()?;
+    /// # speft::Result::Ok(())
+    /// ```
     pub fn parallel_for(
         mut self,
         threads: i32,

@@ -57,3 +57,46 @@ pub fn abi_version() -> u32 {
     // SAFETY: it takes nothing.
     unsafe { sys::speft_abi_version() }
 }
+
+/// What the compiler has to refuse: a handle that two threads share, a handle that was let go of, lent deltas after a
+/// call that may move them.
+///
+/// ```compile_fail
+/// fn share<T: Sync>() {}
+/// share::<speft::Context>();
+/// ```
+///
+/// ```compile_fail
+/// fn share<T: Sync>() {}
+/// share::<speft::Adapter>();
+/// ```
+///
+/// ```compile_fail
+/// # fn refused(adapter: speft::Adapter) {
+/// drop(adapter);
+/// adapter.state();
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// # fn refused(mut adapter: speft::Adapter) -> speft::Result<()> {
+/// let deltas = adapter.deltas("w")?;
+/// adapter.reselect()?;
+/// deltas.len();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```
+/// # fn accepted(mut adapter: speft::Adapter) -> speft::Result<()> {
+/// adapter.deltas("w")?.len();
+/// adapter.reselect()?;
+/// # Ok(())
+/// # }
+/// fn send<T: Send>() {}
+/// send::<speft::Context>();
+/// send::<speft::Adapter>();
+/// send::<speft::Bound>();
+/// ```
+#[cfg(doctest)]
+struct Refused;

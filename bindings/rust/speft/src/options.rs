@@ -4,6 +4,14 @@ use crate::names::named;
 
 named! {
     /// How the scalars that are trained are chosen. θ is the weight, g the mean of what was observed.
+    ///
+    /// ```
+    /// use speft::Selection;
+    ///
+    /// let selection: Selection = "taylor-fo".parse()?;
+    /// assert_eq!((selection, selection.name()), (Selection::TaylorFo, "taylor-fo"));
+    /// # speft::Result::Ok(())
+    /// ```
     pub enum Selection = "selection" {
         /// Every scalar with the same probability, from the seed and the parameter's name: SpaRTA.
         Random = SPEFT_SELECT_RANDOM "random",

@@ -20,7 +20,7 @@ fn live(context: &Context, weights: &mut [f32], slopes: &[f32]) {
     let mut bound = adapter.bind([TensorViewMut::new(weights, SHAPE).unwrap()]).unwrap();
     bound.select().unwrap();
     bound.accumulate("w", &gradient).unwrap();
-    bound.step(Hyperparameters::new()).unwrap();
+    bound.step(Hyperparameters::new().betas(0.5, 0.5)).unwrap(); // whose table of corrections is short
     bound.unmerge().unwrap();
     assert!(bound.accumulate("v", &gradient).is_err()); // errors are released as well
     assert!(bound.set_mask("w", &[0]).is_err());
@@ -44,6 +44,7 @@ fn ten_thousand_adapters_leave_nothing_behind() {
         live(&context, &mut weights, &slopes);
     }
     let grown = resident().saturating_sub(early);
-    // The smallest block that malloc gives has 32 bytes: one of them left by each of the 9,000 is more than this.
-    assert!(grown < 9_000 * 32, "grown by {grown} bytes");
+    // The smallest block that malloc gives takes 32 bytes: one of them left by each of the 9,000 is twice this. What
+    // remains is a few pages of the allocator's own.
+    assert!(grown < 9_000 * 16, "grown by {grown} bytes");
 }

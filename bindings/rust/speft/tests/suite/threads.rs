@@ -1,6 +1,7 @@
 //! One call at a time in a context, from any thread; contexts side by side.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use crate::host::*;
 use speft::*;
@@ -112,4 +113,36 @@ fn adapters_are_dropped_while_a_sibling_is_in_a_call() {
         })
         .unwrap();
     step(&mut adapter, &mut layer);
+}
+
+#[test]
+fn a_panic_comes_out_of_its_own_call_only() {
+    let entered = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let context = Context::builder().backend("cpu").parallel_for(2, {
+        let entered = std::sync::Arc::clone(&entered);
+        let runs = AtomicUsize::new(0);
+        move |count, body| {
+            (0..count).for_each(body);
+            match runs.fetch_add(1, SeqCst) {
+                0 => panic!("from the loop"),
+                1 => {
+                    entered.wait(); // the other thread's call begins
+                    entered.wait(); // and has come back
+                }
+                _ => {}
+            }
+        }
+    });
+    let context = context.build().unwrap();
+    let mut layer = Layer::new(128, [512, 512]);
+    let mut adapter = builder(&context, &layer).selection(Selection::Magnitude).budget(5).build().unwrap();
+    let trainer = std::thread::spawn(move || {
+        let select = std::panic::AssertUnwindSafe(|| layer.bound(&mut adapter).select());
+        std::panic::catch_unwind(select).is_err()
+    });
+    entered.wait();
+    refused(context.synchronize(), Status::Busy, "");
+    entered.wait();
+    assert!(trainer.join().unwrap());
+    context.synchronize().unwrap();
 }
