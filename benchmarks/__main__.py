@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from . import accumulation, activations, merging, optimizer_step, reselection, selection, training_step
+from . import accumulation, activations, basis, merging, optimizer_step, reselection, selection, training_step
 from .machine import Machine, describe
 from .picture import draw
 from .report import header, line, write_json
@@ -21,6 +21,7 @@ GROUPS = {
     "step": optimizer_step,
     "merging": merging,
     "reselection": reselection,
+    "basis": basis,
 }
 
 

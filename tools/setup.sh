@@ -11,7 +11,7 @@ mkdir -p $logs .cache
 
 install_packages() {
     local package missing=()
-    for package in g++ git libboost-test-dev libdlpack-dev libeigen3-dev make nlohmann-json3-dev; do
+    for package in g++ git libboost-test-dev libdlpack-dev libeigen3-dev libopenblas0-serial make nlohmann-json3-dev; do
         dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)

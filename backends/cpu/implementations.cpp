@@ -143,6 +143,7 @@ using SelectProduct = OfProducts<speft_select_product, select_product_scratch, s
 using AddExampleSquares =
     OfProducts<speft_add_example_squares, add_example_squares_scratch, add_example_squares>;
 using Factorize = OfProducts<speft_factorize, factorize_scratch, factorize>;
+using AddGram = OfProducts<speft_add_gram, add_gram_scratch, add_gram>;
 
 // Intel's matrix unit (AMX) is reached through oneDNN only. Without it oneDNN is as fast as AVX-512 here, within 5%.
 constexpr speft_backend_implementation of_add_product[] = {
@@ -188,6 +189,20 @@ constexpr speft_backend_implementation of_factorize[] = {
     Factorize::with<avx2_kernels>("avx2", refuse_without_avx2),
 #endif
     Factorize::with<reference_kernels>("reference", accept),
+};
+
+constexpr speft_backend_implementation of_add_gram[] = {
+#ifdef __x86_64__
+    AddGram::with<avx512_kernels>("avx512", refuse_without_avx512),
+    AddGram::with<avx2_kernels>("avx2", refuse_without_avx2),
+#endif
+    AddGram::with<reference_kernels>("reference", accept),
+};
+
+constexpr speft_backend_implementation of_find_eigenvectors[] = {
+    {"lapack", refuse_lapack, scratch<speft_find_eigenvectors, find_eigenvectors_lapack_scratch>,
+     run_with_scratch<speft_find_eigenvectors, find_eigenvectors_lapack>},
+    reference<speft_find_eigenvectors, find_eigenvectors>,
 };
 
 #ifdef __x86_64__
@@ -287,6 +302,8 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_ADD_COLUMN_SQUARES: return give(of_add_column_squares, count);
     case SPEFT_OPERATION_SELECT_PRODUCT: return give(of_select_product, count);
     case SPEFT_OPERATION_FACTORIZE: return give(of_factorize, count);
+    case SPEFT_OPERATION_ADD_GRAM: return give(of_add_gram, count);
+    case SPEFT_OPERATION_FIND_EIGENVECTORS: return give(of_find_eigenvectors, count);
     default: *count = 0; return nullptr;
     }
 }

@@ -56,6 +56,17 @@ std::uint64_t factorize_scratch(const speft_backend_device &device, const speft_
                                 const ProductKernels &kernels);
 void factorize(const speft_backend_device &device, const speft_factorize &arguments, const ProductKernels &kernels,
                void *scratch);
+std::uint64_t add_gram_scratch(const speft_backend_device &device, const speft_add_gram &arguments,
+                               const ProductKernels &kernels);
+void add_gram(const speft_backend_device &device, const speft_add_gram &arguments, const ProductKernels &kernels,
+              void *scratch);
+void find_eigenvectors(const speft_backend_device &device, const speft_find_eigenvectors &arguments);
+// NULL when a LAPACK was found, else why not.
+const char *refuse_lapack(const speft_backend_device *device, const void *arguments);
+std::uint64_t find_eigenvectors_lapack_scratch(const speft_backend_device &device,
+                                               const speft_find_eigenvectors &arguments);
+void find_eigenvectors_lapack(const speft_backend_device &device, const speft_find_eigenvectors &arguments,
+                              void *scratch);
 
 // accumulation/
 void add_values_avx2(const speft_backend_device &device, const speft_add_values &arguments);

@@ -1,14 +1,47 @@
 #include "speft/basis.h"
 
+#include <numeric>
+
 #include "capi/src/guard.h"
 #include "capi/src/handles.h"
+#include "capi/src/options.h"
 #include "capi/src/views.h"
 
 using namespace speft;
 
 namespace {
 
-[[noreturn]] void refuse_basis() { refuse_unsupported("a basis for gradients (SparseGrad) is not in this version"); }
+BasisOptions read_basis_options(const speft_basis_options *options) {
+    const speft_basis_options given = read_struct(options, "basis options");
+    if (given.rows < 1 || given.columns < 1)
+        refuse("basis options: rows and columns must be 1 or more; got " + std::to_string(given.rows) + " and " +
+               std::to_string(given.columns));
+    constexpr std::int64_t longest = INT64_C(1) << 30;  // the square of a side, in bytes, is counted in 64 bits
+    if (given.rows > longest || given.columns > longest)
+        refuse_unsupported("basis options: rows and columns must be at most 2^30; got " + std::to_string(given.rows) +
+                           " and " + std::to_string(given.columns));
+    const auto kept = [](const char *name, std::int64_t directions, std::int64_t size) {
+        if (directions < 0 || directions > size)
+            refuse(std::string("basis options: ") + name + " must be between 0 and " + std::to_string(size) +
+                   "; got " + std::to_string(directions));
+        return directions == 0 ? size : directions;
+    };
+    return {given.rows, given.columns, kept("row_directions", given.row_directions, given.rows),
+            kept("column_directions", given.column_directions, given.columns)};
+}
+
+// The share of all eigenvalues that those of the kept vectors have; rounding may leave small ones below 0.
+double share_of(const Basis::Side &side) {
+    const auto sum = [&](std::uint64_t count) {
+        return std::accumulate(side.values.begin(), side.values.begin() + static_cast<std::ptrdiff_t>(count), 0.0);
+    };
+    return side.kept == side.size ? 1 : sum(side.kept) / sum(side.size);
+}
+
+speft_tensor lend(Basis &basis, Basis::Side &side) {
+    return {side.vectors.data(), basis.context().device().location(), 2, dtype_of(ScalarType::float32), side.shape,
+            nullptr, 0};
+}
 
 }  // namespace
 
@@ -18,39 +51,52 @@ speft_status speft_create_basis(speft_context *context, const speft_basis_option
                                 speft_error **error) {
     return guard(error, [&] {
         ContextCall call(context);
-        const speft_basis_options given = read_struct(options, "basis options");
-        if (given.rows < 1 || given.columns < 1)
-            refuse("basis options: rows and columns must be 1 or more; got " + std::to_string(given.rows) + " and " +
-                   std::to_string(given.columns));
         require(basis, "basis");
-        refuse_basis();
+        *basis = new speft_basis{std::make_shared<Basis>(call.context(), read_basis_options(options))};
     });
 }
 
-// No basis can exist yet, so there is nothing to release.
-void speft_destroy_basis(speft_basis *) {}
+void speft_destroy_basis(speft_basis *basis) { delete basis; }
 
 speft_status speft_observe_basis(speft_basis *basis, const speft_gradient *gradient, speft_error **error) {
     return guard(error, [&] {
-        require(basis, "basis");
-        read_gradient(gradient);
-        refuse_basis();
+        BasisCall call(basis);
+        call->observe(read_gradient(gradient));
     });
 }
 
-speft_status speft_fit_basis(speft_basis *basis, const speft_progress *, speft_error **error) {
+speft_status speft_fit_basis(speft_basis *basis, const speft_progress *progress, speft_error **error) {
     return guard(error, [&] {
-        require(basis, "basis");
-        refuse_basis();
+        BasisCall call(basis);
+        speft_progress copy;
+        call->fit(read_progress(progress, copy));
     });
 }
 
 speft_status speft_get_basis(speft_basis *basis, speft_tensor *u, speft_tensor *v, speft_error **error) {
     return guard(error, [&] {
-        require(basis, "basis");
+        BasisCall call(basis);
         require(u, "u");
         require(v, "v");
-        refuse_basis();
+        *u = lend(*call, call->columns());
+        *v = lend(*call, call->rows());
+    });
+}
+
+speft_status speft_get_basis_state(speft_basis *basis, speft_basis_state *state, speft_error **error) {
+    return guard(error, [&] {
+        BasisCall call(basis);
+        speft_basis_state values{};
+        values.observations = call->observations();
+        if (call->fitted()) {
+            const Basis::Side &rows = call->rows(), &columns = call->columns();
+            values.fitted = 1;
+            values.row_directions = static_cast<std::int64_t>(rows.directions());
+            values.column_directions = static_cast<std::int64_t>(columns.directions());
+            values.row_share = share_of(rows);
+            values.column_share = share_of(columns);
+        }
+        write_struct(state, "basis state", values);
     });
 }
 
@@ -58,6 +104,6 @@ speft_status speft_bind_basis(speft_adapter *adapter, int64_t parameter, speft_b
     return guard(error, [&] {
         AdapterCall call(adapter);
         call.position(parameter);
-        refuse_basis();
+        refuse_unsupported("training in a basis (SparseGrad) is not in this version");
     });
 }

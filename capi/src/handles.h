@@ -7,6 +7,7 @@
 #include "capi/src/structs.h"
 #include "core/adapter/adapter.h"
 #include "core/adapter/context.h"
+#include "core/basis/basis.h"
 
 struct speft_context {
     std::shared_ptr<speft::Context> inner;
@@ -14,6 +15,10 @@ struct speft_context {
 
 struct speft_adapter {
     std::shared_ptr<speft::Adapter> inner;
+};
+
+struct speft_basis {
+    std::shared_ptr<speft::Basis> inner;
 };
 
 namespace speft {
@@ -48,6 +53,18 @@ public:
 
 private:
     std::shared_ptr<Adapter> adapter_;
+    Turn turn_;
+};
+
+// And for a basis.
+class BasisCall {
+public:
+    explicit BasisCall(speft_basis *handle) : basis_(require(handle, "basis")->inner), turn_(basis_->context()) {}
+    Basis *operator->() const { return basis_.get(); }
+    Basis &operator*() const { return *basis_; }
+
+private:
+    std::shared_ptr<Basis> basis_;
     Turn turn_;
 };
 

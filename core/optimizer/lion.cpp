@@ -2,30 +2,15 @@
 
 namespace speft {
 
-std::vector<OptimizerState> Lion::state() const {
-    std::vector<OptimizerState> state;
-    moment_.list(state);
-    return state;
-}
-
-void *Lion::allocate_state(Device &device, const Masks &masks, const char *name, StateType type,
-                           std::uint64_t count) {
-    return moment_.allocate(device, masks, name, type, count);
-}
-
-std::unique_ptr<Optimizer> Lion::move(Device &device, const Move &move) const {
-    return std::unique_ptr<Optimizer>(new Lion(*this, device, move));
-}
-
 void Lion::apply(Device &device, const Masks &masks, const std::vector<Update> &updates, double gradient_scale) {
-    moment_.start(device, masks);
+    moment().start(device, masks);
     std::vector<speft_lion_segment> segments;
     for (const Update &update : updates) {
         const Hyperparameters &chosen = *update.hyperparameters;
         speft_lion_segment segment{};
         segment.segment = update.segment;
         segment.gradient = update.gradient;
-        segment.moment = moment_.of(masks, update.parameter, update.segment.rounding_key);
+        segment.moment = moment().of(masks, update.parameter, update.segment.rounding_key);
         segment.decay_kind = chosen.decay;
         segment.learning_rate = static_cast<float>(chosen.learning_rate);
         segment.decay = static_cast<float>(chosen.learning_rate * chosen.weight_decay);

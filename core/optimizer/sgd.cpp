@@ -4,26 +4,11 @@
 
 namespace speft {
 
-std::vector<OptimizerState> Sgd::state() const {
-    std::vector<OptimizerState> state;
-    velocity_.list(state);
-    return state;
-}
-
-void *Sgd::allocate_state(Device &device, const Masks &masks, const char *name, StateType type,
-                          std::uint64_t count) {
-    return velocity_.allocate(device, masks, name, type, count);
-}
-
-std::unique_ptr<Optimizer> Sgd::move(Device &device, const Move &move) const {
-    return std::unique_ptr<Optimizer>(new Sgd(*this, device, move));
-}
-
 void Sgd::apply(Device &device, const Masks &masks, const std::vector<Update> &updates, double gradient_scale) {
     const bool any_momentum = std::any_of(updates.begin(), updates.end(), [](const Update &update) {
         return update.hyperparameters->momentum != 0;
     });
-    if (any_momentum) velocity_.start(device, masks);
+    if (any_momentum) moment().start(device, masks);  // velocities take memory from here on
 
     std::vector<speft_sgd_segment> segments;
     for (const Update &update : updates) {
@@ -33,7 +18,7 @@ void Sgd::apply(Device &device, const Masks &masks, const std::vector<Update> &u
         segment.segment = update.segment;
         segment.gradient = update.gradient;
         if (chosen.momentum != 0)
-            segment.velocity = velocity_.of(masks, update.parameter, update.segment.rounding_key);
+            segment.velocity = moment().of(masks, update.parameter, update.segment.rounding_key);
         segment.decay_kind = chosen.decay;
         segment.learning_rate = static_cast<float>(chosen.learning_rate);
         segment.decay =

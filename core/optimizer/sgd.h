@@ -1,35 +1,25 @@
 // Stochastic gradient descent on the trained scalars, with a velocity where there is momentum.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
-#include "core/optimizer/moments.h"
+#include "core/optimizer/one_moment.h"
 
 namespace speft {
 
-class Sgd : public Optimizer {
+class Sgd : public OneMoment {
 public:
     Sgd(const OptimizerOptions &options, const std::vector<Parameter> &parameters)
-        : Optimizer(parameters), type_(options.state), velocity_({"velocity", "scales", true, 1}, options.state) {}
+        : OneMoment("velocity", options, parameters) {}
 
-    std::vector<OptimizerState> state() const override;
-    void *allocate_state(Device &device, const Masks &masks, const char *name, StateType type,
-                         std::uint64_t count) override;
-    std::uint64_t state_bytes(std::uint64_t count) const override { return Moments::bytes(type_, count); }
-    std::unique_ptr<Optimizer> move(Device &device, const Move &move) const override;
+    std::unique_ptr<Optimizer> move(Device &device, const Move &move) const override {
+        return std::unique_ptr<Optimizer>(new Sgd(*this, device, move));
+    }
 
 protected:
     void apply(Device &device, const Masks &masks, const std::vector<Update> &updates,
                double gradient_scale) override;
 
 private:
-    Sgd(const Sgd &before, Device &device, const Move &move)
-        : Optimizer(before, move), type_(before.type_),
-          velocity_(before.velocity_.moved(device, move, before.fates_of(move))) {}
-
-    std::int32_t type_;
-    Moments velocity_;  // from the first update with momentum on
+    using OneMoment::OneMoment;
 };
 
 }  // namespace speft

@@ -124,7 +124,60 @@ static void test_every_allocation_may_fail(void) {
     CHECK(served > 0);
 }
 
+/* ---- a basis ---- */
+
+enum { BASIS_ROWS = 6, BASIS_COLUMNS = 4 };
+
+struct fitted {
+    float u[BASIS_COLUMNS * BASIS_COLUMNS], v[BASIS_ROWS * BASIS_ROWS];
+};
+
+/* As above; two gradients, and a fit after each. */
+static int fit_with(int64_t served, struct fitted *fitted) {
+    struct scarce scarce = {served, 0, 0};
+    speft_context *context = create_scarce_context(&scarce);
+    speft_basis_options options;
+    speft_basis_options_init(&options, sizeof options);
+    options.rows = BASIS_ROWS;
+    options.columns = BASIS_COLUMNS;
+    speft_basis *basis = NULL;
+    CHECK_OK(speft_create_basis(context, &options, &basis, &error));
+    for (int call = 0; call < 4; ++call) {
+        float values[BASIS_ROWS * BASIS_COLUMNS];
+        fill(values, BASIS_ROWS * BASIS_COLUMNS, (uint32_t)call);
+        const speft_gradient gradient = dense_gradient(MATRIX(values, float32, BASIS_ROWS, BASIS_COLUMNS));
+        for (;;) {
+            const speft_status status = call % 2 ? speft_fit_basis(basis, NULL, &error)
+                                                 : speft_observe_basis(basis, &gradient, &error);
+            if (status == SPEFT_OK) break;
+            CHECK_FAILS(SPEFT_OUT_OF_MEMORY, "allocate", status);
+            scarce.left = -1;
+        }
+    }
+    speft_tensor u, v;
+    CHECK_OK(speft_get_basis(basis, &u, &v, &error));
+    memcpy(fitted->u, u.data, sizeof fitted->u);
+    memcpy(fitted->v, v.data, sizeof fitted->v);
+    speft_destroy_basis(basis);
+    speft_destroy_context(context);
+    CHECK_EQUAL(scarce.blocks, 0);
+    return scarce.refused > 0;
+}
+
+static void test_every_allocation_of_a_basis_may_fail(void) {
+    struct fitted in_plenty, in_need;
+    CHECK(!fit_with(-1, &in_plenty));
+    int64_t served = 0;
+    while (fit_with(served, &in_need)) {
+        CHECK_BYTES(&in_need, &in_plenty, sizeof in_plenty);
+        ++served;
+    }
+    printf("     %d allocations\n", (int)served);
+    CHECK(served > 0);
+}
+
 int main(void) {
     RUN(test_every_allocation_may_fail);
+    RUN(test_every_allocation_of_a_basis_may_fail);
     return check_result();
 }

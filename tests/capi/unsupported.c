@@ -1,30 +1,6 @@
 /* What the headers declare and this version does not have: UNSUPPORTED with a message, and nothing else happens. */
 #include "scene.h"
 
-static void test_a_basis(void) {
-    speft_context *context = create_context();
-    speft_basis_options options;
-    speft_basis_options_init(&options, sizeof options);
-    options.rows = 4;
-    options.columns = 6;
-    speft_basis *basis = NULL;
-    CHECK_FAILS(SPEFT_UNSUPPORTED, "basis", speft_create_basis(context, &options, &basis, &error));
-    CHECK(basis == NULL);
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_create_basis(NULL, &options, &basis, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "options", speft_create_basis(context, NULL, &basis, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "basis", speft_create_basis(context, &options, NULL, &error));
-
-    /* There is no basis to ask, so only its absence can be told. */
-    float data[SCENE_SCALARS] = {0};
-    const speft_gradient gradient = dense_gradient(MATRIX(data, float32, 4, 6));
-    speft_tensor u, v;
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "basis", speft_observe_basis(NULL, &gradient, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "basis", speft_fit_basis(NULL, NULL, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "basis", speft_get_basis(NULL, &u, &v, &error));
-    speft_destroy_basis(NULL);
-    speft_destroy_context(context);
-}
-
 static void test_binding_a_basis(void) {
     struct scene scene;
     start_trained_scene(&scene);
@@ -153,7 +129,6 @@ static void test_control_buffers(void) {
 }
 
 int main(void) {
-    RUN(test_a_basis);
     RUN(test_binding_a_basis);
     RUN(test_linear);
     RUN(test_quantization);

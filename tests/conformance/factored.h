@@ -1,10 +1,8 @@
 // Steps of optimizers that keep one number a row and one a column: on the host, and on a device.
 #pragma once
 
-#include <memory>
-#include <optional>
-
 #include "tests/conformance/moments.h"
+#include "tests/conformance/steps.h"
 
 namespace conformance {
 
@@ -72,49 +70,34 @@ inline std::vector<FactoredStep> make_several_steps() {
     return steps;
 }
 
-template <class Operation>
-std::optional<std::vector<FactoredStep>> run_factored(const Subject &subject, const Settings &settings,
-                                                      std::vector<FactoredStep> steps, int updates) {
-    Device device(*subject.table, settings);
-    struct State {
-        State(Device &on, const FactoredStep &step)
-            : segment(on, step.segment), gradient(on, step.gradient), rows(on, step.rows),
-              columns(on, step.columns_state) {}
-        DeviceSegment segment;
-        DeviceArray<float> gradient, rows, columns;
-    };
-    std::vector<std::unique_ptr<State>> states;
-    std::vector<speft_factored_segment> segments;
-    for (const FactoredStep &step : steps) {
-        states.push_back(std::make_unique<State>(device, step));
-        const State &state = *states.back();
-        segments.push_back({.segment = state.segment.view,
-                            .gradient = state.gradient.data(),
-                            .rows = state.rows.data(),
-                            .columns_state = step.columns > 1 ? state.columns.data() : nullptr,
-                            .size = step.size,
-                            .columns = step.columns,
-                            .decay_kind = step.decay_kind,
-                            .learning_rate = step.learning_rate,
-                            .decay = step.decay,
-                            .gradient_scale = step.gradient_scale,
-                            .beta2 = step.beta2,
-                            .one_minus_beta2 = step.one_minus_beta2,
-                            .epsilon = step.epsilon,
-                            .clip = step.clip});
+struct PlacedFactoredStep : PlacedStep {
+    PlacedFactoredStep(Device &device, const FactoredStep &step)
+        : PlacedStep(device, step), rows(device, step.rows), columns(device, step.columns_state) {}
+
+    speft_factored_segment view(const FactoredStep &step) const {
+        return {.segment = segment.view,
+                .gradient = gradient.data(),
+                .rows = rows.data(),
+                .columns_state = step.columns > 1 ? columns.data() : nullptr,
+                .size = step.size,
+                .columns = step.columns,
+                .decay_kind = step.decay_kind,
+                .learning_rate = step.learning_rate,
+                .decay = step.decay,
+                .gradient_scale = step.gradient_scale,
+                .beta2 = step.beta2,
+                .one_minus_beta2 = step.one_minus_beta2,
+                .epsilon = step.epsilon,
+                .clip = step.clip};
     }
-    const Operation arguments = {.segments = segments.data(), .count = segments.size()};
-    for (int update = 0; update < updates; ++update)
-        if (!device.run(subject, &arguments)) return {};
-    for (std::uint64_t s = 0; s < steps.size(); ++s) {
-        steps[s].segment.weights = states[s]->segment.weights.read();
-        steps[s].segment.originals = states[s]->segment.originals.read();
-        steps[s].segment.deltas = states[s]->segment.deltas.read();
-        steps[s].gradient = states[s]->gradient.read();
-        steps[s].rows = states[s]->rows.read();
-        steps[s].columns_state = states[s]->columns.read();
+
+    void read(FactoredStep &step) const {
+        PlacedStep::read(step);
+        step.rows = rows.read();
+        step.columns_state = columns.read();
     }
-    return steps;
-}
+
+    DeviceArray<float> rows, columns;
+};
 
 }  // namespace conformance

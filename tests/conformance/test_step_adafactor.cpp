@@ -66,7 +66,7 @@ Expected advance(const FactoredStep &step) {
 
 std::optional<std::vector<FactoredStep>> run(const Subject &subject, const Settings &settings,
                                              const std::vector<FactoredStep> &steps, int updates) {
-    return run_factored<speft_step_adafactor>(subject, settings, steps, updates);
+    return run_steps<speft_step_adafactor, PlacedFactoredStep>(subject, settings, steps, updates);
 }
 
 void check_update(const FactoredStep &before, const FactoredStep &after) {

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "tests/conformance/moments.h"
+#include "tests/conformance/steps.h"
 
 namespace data = boost::unit_test::data;
 using namespace conformance;
@@ -73,61 +74,42 @@ void advance(HostStep &step) {
     segment.merge();
 }
 
+struct Placed : PlacedStep {
+    Placed(Device &device, const HostStep &step) : PlacedStep(device, step), moment(device, step.moment) {}
+
+    speft_lion_segment view(const HostStep &step) const {
+        return {.segment = segment.view,
+                .gradient = gradient.data(),
+                .moment = moment.view(),
+                .decay_kind = step.decay_kind,
+                .learning_rate = step.learning_rate,
+                .decay = step.decay,
+                .gradient_scale = step.gradient_scale,
+                .beta1 = step.beta1,
+                .one_minus_beta1 = step.one_minus_beta1,
+                .beta2 = step.beta2,
+                .one_minus_beta2 = step.one_minus_beta2};
+    }
+
+    void read(HostStep &step) const {
+        PlacedStep::read(step);
+        step.moment = moment.read();
+    }
+
+    DeviceMoments moment;
+};
+
 std::optional<std::vector<HostStep>> run(const Subject &subject, const Settings &settings,
-                                         std::vector<HostStep> steps, int updates) {
-    Device device(*subject.table, settings);
-    struct State {
-        State(Device &on, const HostStep &step)
-            : segment(on, step.segment), gradient(on, step.gradient), moment(on, step.moment) {}
-        DeviceSegment segment;
-        DeviceArray<float> gradient;
-        DeviceMoments moment;
-    };
-    std::vector<std::unique_ptr<State>> states;
-    std::vector<speft_lion_segment> segments;
-    for (const HostStep &step : steps) {
-        states.push_back(std::make_unique<State>(device, step));
-        const State &state = *states.back();
-        segments.push_back({.segment = state.segment.view,
-                            .gradient = state.gradient.data(),
-                            .moment = state.moment.view(),
-                            .decay_kind = step.decay_kind,
-                            .learning_rate = step.learning_rate,
-                            .decay = step.decay,
-                            .gradient_scale = step.gradient_scale,
-                            .beta1 = step.beta1,
-                            .one_minus_beta1 = step.one_minus_beta1,
-                            .beta2 = step.beta2,
-                            .one_minus_beta2 = step.one_minus_beta2});
-    }
-    const speft_step_lion arguments = {.segments = segments.data(), .count = segments.size()};
-    for (int update = 0; update < updates; ++update)
-        if (!device.run(subject, &arguments)) return {};
-    for (std::uint64_t s = 0; s < steps.size(); ++s) {
-        steps[s].segment.weights = states[s]->segment.weights.read();
-        steps[s].segment.originals = states[s]->segment.originals.read();
-        steps[s].segment.deltas = states[s]->segment.deltas.read();
-        steps[s].gradient = states[s]->gradient.read();
-        steps[s].moment = states[s]->moment.read();
-    }
-    return steps;
+                                         const std::vector<HostStep> &steps, int updates) {
+    return run_steps<speft_step_lion, Placed>(subject, settings, steps, updates);
 }
 
-void check_same_state(const HostStep &actual, const HostStep &expected) {
-    check_same(actual.segment.deltas, expected.segment.deltas);
-    check_same(actual.segment.weights, expected.segment.weights);
-    check_same(actual.moment, expected.moment);
-    BOOST_TEST((actual.segment.originals == expected.segment.originals));
-    check_same(actual.gradient, expected.gradient);
-}
-
-void check_updates(const Subject &subject, const Settings &settings, std::vector<HostStep> steps, int updates) {
-    const auto actual = run(subject, settings, steps, updates);
-    if (!actual) return;
-    for (std::uint64_t s = 0; s < steps.size(); ++s) {
-        for (int update = 0; update < updates; ++update) advance(steps[s]);
-        check_same_state((*actual)[s], steps[s]);
-    }
+void check_updates(const Subject &subject, const Settings &settings, const std::vector<HostStep> &steps,
+                   int updates) {
+    check_steps(run(subject, settings, steps, updates), steps, updates, advance,
+                [](const HostStep &actual, const HostStep &expected) {
+                    check_same(actual.moment, expected.moment);
+                });
 }
 
 }  // namespace

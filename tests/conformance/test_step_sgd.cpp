@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "tests/conformance/moments.h"
+#include "tests/conformance/steps.h"
 
 namespace data = boost::unit_test::data;
 using namespace conformance;
@@ -79,58 +80,39 @@ void advance(HostStep &step) {
     segment.merge();
 }
 
+struct Placed : PlacedStep {
+    Placed(Device &device, const HostStep &step) : PlacedStep(device, step), velocity(device, step.velocity) {}
+
+    speft_sgd_segment view(const HostStep &step) const {
+        return {.segment = segment.view,
+                .gradient = gradient.data(),
+                .velocity = step.has_momentum ? velocity.view() : speft_moments{},
+                .decay_kind = step.decay_kind,
+                .learning_rate = step.learning_rate,
+                .decay = step.decay,
+                .gradient_scale = step.gradient_scale,
+                .momentum = step.momentum};
+    }
+
+    void read(HostStep &step) const {
+        PlacedStep::read(step);
+        step.velocity = velocity.read();
+    }
+
+    DeviceMoments velocity;
+};
+
 std::optional<std::vector<HostStep>> run(const Subject &subject, const Settings &settings,
-                                         std::vector<HostStep> steps, int updates) {
-    Device device(*subject.table, settings);
-    struct State {
-        State(Device &on, const HostStep &step)
-            : segment(on, step.segment), gradient(on, step.gradient), velocity(on, step.velocity) {}
-        DeviceSegment segment;
-        DeviceArray<float> gradient;
-        DeviceMoments velocity;
-    };
-    std::vector<std::unique_ptr<State>> states;
-    std::vector<speft_sgd_segment> segments;
-    for (const HostStep &step : steps) {
-        states.push_back(std::make_unique<State>(device, step));
-        const State &state = *states.back();
-        segments.push_back({.segment = state.segment.view,
-                            .gradient = state.gradient.data(),
-                            .velocity = step.has_momentum ? state.velocity.view() : speft_moments{},
-                            .decay_kind = step.decay_kind,
-                            .learning_rate = step.learning_rate,
-                            .decay = step.decay,
-                            .gradient_scale = step.gradient_scale,
-                            .momentum = step.momentum});
-    }
-    const speft_step_sgd arguments = {.segments = segments.data(), .count = segments.size()};
-    for (int update = 0; update < updates; ++update)
-        if (!device.run(subject, &arguments)) return {};
-    for (std::uint64_t s = 0; s < steps.size(); ++s) {
-        steps[s].segment.weights = states[s]->segment.weights.read();
-        steps[s].segment.originals = states[s]->segment.originals.read();
-        steps[s].segment.deltas = states[s]->segment.deltas.read();
-        steps[s].gradient = states[s]->gradient.read();
-        steps[s].velocity = states[s]->velocity.read();
-    }
-    return steps;
+                                         const std::vector<HostStep> &steps, int updates) {
+    return run_steps<speft_step_sgd, Placed>(subject, settings, steps, updates);
 }
 
-void check_same_state(const HostStep &actual, const HostStep &expected) {
-    check_same(actual.segment.deltas, expected.segment.deltas);
-    check_same(actual.segment.weights, expected.segment.weights);
-    check_same(actual.velocity, expected.velocity);
-    BOOST_TEST((actual.segment.originals == expected.segment.originals));
-    check_same(actual.gradient, expected.gradient);
-}
-
-void check_updates(const Subject &subject, const Settings &settings, std::vector<HostStep> steps, int updates) {
-    const auto actual = run(subject, settings, steps, updates);
-    if (!actual) return;
-    for (std::uint64_t s = 0; s < steps.size(); ++s) {
-        for (int update = 0; update < updates; ++update) advance(steps[s]);
-        check_same_state((*actual)[s], steps[s]);
-    }
+void check_updates(const Subject &subject, const Settings &settings, const std::vector<HostStep> &steps,
+                   int updates) {
+    check_steps(run(subject, settings, steps, updates), steps, updates, advance,
+                [](const HostStep &actual, const HostStep &expected) {
+                    check_same(actual.velocity, expected.velocity);
+                });
 }
 
 }  // namespace

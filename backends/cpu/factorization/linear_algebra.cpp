@@ -17,6 +17,16 @@ using FloatsByRows = Eigen::Matrix<float, Dynamic, Dynamic, Eigen::RowMajor>;
 
 Eigen::Index index(std::uint64_t size) { return static_cast<Eigen::Index>(size); }
 
+using Solver = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>;
+
+// Of what is on and below the diagonal, by columns.
+Solver solve(const double *matrix, std::uint64_t size) {
+    Solver solver(Eigen::Map<const Eigen::MatrixXd>(matrix, index(size), index(size)));
+    if (solver.info() != Eigen::Success)
+        throw Failure(SPEFT_INTERNAL, "the eigenvectors of a symmetric matrix do not converge");
+    return solver;
+}
+
 }  // namespace
 
 void orthonormalize(float *columns, std::uint64_t rows, std::uint64_t count, float *scratch) {
@@ -35,14 +45,17 @@ void Gram::add(const double *rows, std::uint64_t count) {
 }
 
 std::vector<double> Gram::find_leading_eigenvectors(std::uint64_t count) const {
-    const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(
-        Eigen::Map<const Eigen::MatrixXd>(lower_.data(), index(size_), index(size_)));
-    if (solver.info() != Eigen::Success)
-        throw Failure(SPEFT_INTERNAL, "the eigenvectors of a Gram matrix do not converge");
+    const Solver solver = solve(lower_.data(), size_);
     std::vector<double> vectors(size_ * count);
     Eigen::Map<ByRows>(vectors.data(), index(size_), index(count)) =
         solver.eigenvectors().rightCols(index(count)).rowwise().reverse();
     return vectors;
+}
+
+void find_eigenvectors(double *matrix, std::uint64_t size, double *values) {
+    const Solver solver = solve(matrix, size);
+    Eigen::Map<Eigen::MatrixXd>(matrix, index(size), index(size)) = solver.eigenvectors();
+    Eigen::Map<Eigen::VectorXd>(values, index(size)) = solver.eigenvalues();
 }
 
 void multiply(const float *left, const double *right, std::uint64_t rows, std::uint64_t inner, std::uint64_t columns,

@@ -28,6 +28,10 @@ private:
     std::vector<double> lower_;  // by columns; nothing above the diagonal
 };
 
+// The eigenvectors of a symmetric matrix[size][size], of which the triangle on and below the diagonal is read, by
+// columns; one after another, in its place, and its eigenvalues, rising.
+void find_eigenvectors(double *matrix, std::uint64_t size, double *values);
+
 // product[rows][columns] = left[rows][inner] · right[inner][columns]
 void multiply(const float *left, const double *right, std::uint64_t rows, std::uint64_t inner, std::uint64_t columns,
               float *product);

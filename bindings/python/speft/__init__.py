@@ -31,7 +31,7 @@ if _capi.speft_abi_version() != _capi.SPEFT_ABI_VERSION:
     )
 
 from ._adapter import Adapter
-from ._basis import Basis
+from ._basis import Basis, BasisState
 from ._context import Backend, Context, backends, has_openmp, operations
 from ._errors import (
     Busy,
@@ -60,6 +60,7 @@ __all__ = [
     "AdapterState",
     "Backend",
     "Basis",
+    "BasisState",
     "Busy",
     "Cancelled",
     "Context",

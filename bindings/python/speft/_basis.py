@@ -1,8 +1,9 @@
-"""A basis in which gradients are sparse (SparseGrad). `Unsupported` in this version."""
+"""A basis in which gradients are sparse (SparseGrad)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from . import _capi
@@ -13,16 +14,63 @@ from ._gradient import gradient_of
 from ._tensor import Tensor, TensorLike
 
 
-class Basis:
-    """Orthogonal U and V for the matrices of one kind, all `rows` × `columns`, fitted to their gradients.
+@dataclass(frozen=True)
+class BasisState:
+    """Where a basis stands.
 
-    Raises:
-        Unsupported: in this version, when made.
+    Attributes:
+        fitted: whether it was fitted, and has observed nothing since. What follows is 0 until then.
+        observations: gradients so far.
+        row_directions, column_directions: how many the gradients span; the rest of the basis is arbitrary.
+        row_share, column_share: of Σ dW², what the kept directions hold: 1 where all are kept.
     """
 
-    def __init__(self, context: Context, rows: int, columns: int):
+    fitted: bool
+    observations: int
+    row_directions: int
+    column_directions: int
+    row_share: float
+    column_share: float
+
+
+class Basis:
+    """Orthogonal U and V in which gradients dW [rows, columns] of one kind of matrix are sparse: V dW Uᵀ. ::
+
+        basis = speft.Basis(context, 1536, 384)
+        for x, dy in layers_and_steps:              # or dense=
+            basis.observe(x=x, dy=dy)
+        basis.fit()
+        u, v = map(numpy.from_dlpack, basis.matrices())
+        rotated = v @ gradient @ u.T
+
+    Σ dW dWᵀ and Σ dWᵀ dW are kept, in float32, and no gradients.
+
+    Args:
+        context: where it lives.
+        rows, columns: of the matrices.
+        row_directions, column_directions: how many rows V and U have, the leading ones; None: all.
+
+    Raises:
+        InvalidArgument: sizes below 1, or more directions than there are.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        rows: int,
+        columns: int,
+        *,
+        row_directions: int | None = None,
+        column_directions: int | None = None,
+    ):
         options = make(
-            _capi.speft_basis_options, rows=integer("rows", rows), columns=integer("columns", columns)
+            _capi.speft_basis_options,
+            rows=integer("rows", rows),
+            columns=integer("columns", columns),
+            row_directions=0 if row_directions is None else integer("row_directions", row_directions),
+            column_directions=0
+            if column_directions is None
+            else integer("column_directions", column_directions),
         )
         self._owned: Any = call(_capi.speft_create_basis, context.handle, options)
 
@@ -33,21 +81,61 @@ class Basis:
             raise InvalidState("the basis has been closed")
         return self._owned
 
+    @property
+    def state(self) -> BasisState:
+        """Where it stands."""
+        state = make(_capi.speft_basis_state)
+        call(_capi.speft_get_basis_state, self.handle, state)
+        return BasisState(
+            fitted=bool(state.fitted),
+            observations=state.observations,
+            row_directions=state.row_directions,
+            column_directions=state.column_directions,
+            row_share=state.row_share,
+            column_share=state.column_share,
+        )
+
     def observe(
-        self, *, dense: TensorLike | None = None, x: TensorLike | None = None, dy: TensorLike | None = None
+        self,
+        *,
+        dense: TensorLike | None = None,
+        x: TensorLike | None = None,
+        dy: TensorLike | None = None,
+        layout: str = "out_in",
+        scale: float = 1.0,
     ) -> None:
-        """Accumulates Σ dW dWᵀ and Σ dWᵀ dW of one gradient, given as for `Adapter.observe`."""
-        call(_capi.speft_observe_basis, self.handle, gradient_of(dense=dense, x=x, dy=dy))
+        """Adds one gradient of one matrix, given as for `Adapter.accumulate`; `scale` weighs it by its square.
+
+        Raises:
+            InvalidArgument: another shape, a NaN or an infinity; nothing is added then.
+        """
+        gradient = gradient_of(dense=dense, x=x, dy=dy, layout=layout, scale=scale)
+        call(_capi.speft_observe_basis, self.handle, gradient)
 
     def fit(self, progress: Callable[[int, int], object] | None = None) -> None:
-        """Computes the eigenvectors: rows, eigenvalues falling, the largest |entry| of each positive."""
+        """Finds U and V: rows, eigenvalues falling, the largest |entry| of each positive.
+
+        Where gradients span fewer directions than there are, the others complete the basis: see `state`. More can
+        be observed afterwards, and fitted again.
+
+        Args:
+            progress: called with (done, total) sides; anything true that it returns cancels.
+
+        Raises:
+            InvalidState: nothing was observed.
+            InvalidArgument: all gradients were 0.
+        """
         call(_capi.speft_fit_basis, self.handle, progress_of(progress))
 
     def matrices(self) -> tuple[Tensor, Tensor]:
-        """U [columns, columns] and V [rows, rows], float32, lent."""
+        """U [column_directions, columns] and V [row_directions, rows], float32, lent: the next `fit` writes to them.
+
+        Raises:
+            InvalidState: not fitted since the last gradient.
+        """
         u, v = call(_capi.speft_get_basis, self.handle)
         return Tensor(u, self.handle, read_only=True), Tensor(v, self.handle, read_only=True)
 
     def close(self) -> None:
-        """Lets go of the basis; adapters that train in it keep it. Twice is fine."""
+        """Lets go of the basis. Twice is fine."""
         self._owned = None

@@ -17,7 +17,7 @@
 SPEFT_BEGIN_DECLS
 
 /* Raised when anything below changes. A plug-in of another version is not used. */
-#define SPEFT_BACKEND_ABI_VERSION 3
+#define SPEFT_BACKEND_ABI_VERSION 4
 
 typedef struct speft_backend_device speft_backend_device;
 
@@ -70,7 +70,9 @@ enum {
     SPEFT_OPERATION_STEP_SM3 = 21,
     SPEFT_OPERATION_STEP_ADAFACTOR = 22,
     SPEFT_OPERATION_CONVERT_MOMENTS = 23,
-    SPEFT_OPERATION_COUNT = 24
+    SPEFT_OPERATION_ADD_GRAM = 24,
+    SPEFT_OPERATION_FIND_EIGENVECTORS = 25,
+    SPEFT_OPERATION_COUNT = 26
 };
 
 /* `speft_add_values.map`: what becomes of scale·source, already rounded, before it is added. */
@@ -149,6 +151,29 @@ typedef struct speft_factorize {
     int32_t weights_type;
     int32_t reserved;
 } speft_factorize;
+
+/* gram[i, j] += factor · Σ_c matrix[i, c]·matrix[j, c] for j <= i, the rows of the matrix with each other; or where
+ * `of_columns` is 1 += factor · Σ_r matrix[r, i]·matrix[r, j], its columns. What stands above the diagonal afterwards
+ * means nothing. Order and precision of the sums are free. */
+typedef struct speft_add_gram {
+    float *gram;         /* [rows, rows], or [columns, columns] */
+    const float *matrix; /* [rows, columns] */
+    uint64_t rows;
+    uint64_t columns;
+    int32_t of_columns;
+    float factor;
+} speft_add_gram;
+
+/* The eigenvectors of the `count` largest eigenvalues of a symmetric matrix, of which only what is on and below the
+ * diagonal is read; orthonormal to within float32, also where eigenvalues are equal or 0. The largest first, and of each
+ * vector the largest |entry|, the first one among equals, is positive. */
+typedef struct speft_find_eigenvectors {
+    const float *matrix; /* [size, size], finite */
+    uint64_t size;
+    uint64_t count; /* in [1, size] */
+    float *vectors; /* [count, size] */
+    double *values; /* [size], on the host: all eigenvalues, falling */
+} speft_find_eigenvectors;
 
 /* `speft_score.formula`: a score is computed on the fly, never stored. g = sums/total_weight, rounded once; `row` and
  * `column` are index/columns and index%columns. */

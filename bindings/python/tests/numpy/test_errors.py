@@ -422,7 +422,6 @@ def test_what_this_version_does_not_have_says_so(make_adapter, context, tmp_path
     out = np.zeros((3, 6), np.float32)
     x = np.zeros((3, 4), np.float32)
     for call in (
-        lambda: speft.Basis(context, 6, 4),
         lambda: adapter.bind_basis("w", None),
         lambda: adapter.bind_weights("w", quantized),
         lambda: adapter.linear_forward("w", x, out),

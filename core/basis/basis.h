@@ -1,0 +1,59 @@
+// A basis in which the gradients of one kind of matrix are sparse: SparseGrad (Chekalina et al. 2024, section 3.1).
+// The factors of a higher-order singular value decomposition of the stack of gradients are the eigenvectors of Σ G Gᵀ
+// and of Σ Gᵀ G: these are added up, and no stack is kept.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/adapter/context.h"
+#include "core/adapter/gradient.h"
+#include "core/adapter/parameter.h"
+#include "core/backend/buffer.h"
+
+namespace speft {
+
+struct BasisOptions {
+    std::int64_t rows = 0, columns = 0;
+    std::int64_t row_directions = 0, column_directions = 0;  // that are kept: at least 1
+};
+
+class Basis {
+public:
+    Basis(std::shared_ptr<Context> context, const BasisOptions &options);
+
+    Context &context() const { return *context_; }
+
+    void observe(const Gradient &gradient);
+    void fit(const speft_progress *progress);
+
+    // One side of it.
+    struct Side {
+        std::uint64_t size = 0;
+        std::uint64_t kept = 0;         // vectors
+        Buffer<float> gram;             // [size, size], on and below the diagonal
+        Buffer<float> vectors;          // [kept, size], once fitted
+        std::vector<double> values;     // [size], falling; once fitted
+        std::int64_t shape[2] = {};     // of the vectors
+        std::uint64_t directions() const;  // that the gradients span, within float32
+    };
+    bool fitted() const { return fitted_; }
+    std::int64_t observations() const { return observations_; }
+    // Throws INVALID_STATE before the fit.
+    Side &rows();
+    Side &columns();
+
+private:
+    Device &device() const { return context_->device(); }
+    void require_fitted() const;
+
+    std::shared_ptr<Context> context_;  // first: buffers go before their device
+    Parameter matrix_;                  // what a gradient has to be of
+    Buffer<float> gradient_;            // [rows, columns]
+    Side rows_, columns_;               // V, U
+    std::int64_t observations_ = 0;
+    bool fitted_ = false;
+};
+
+}  // namespace speft
