@@ -981,20 +981,26 @@ const _: () = {
 pub struct speft_basis {
     _unused: [u8; 0],
 }
-/// The shape of the matrices.
+/// The shape of the matrices, as a host's weight has it: [out, in], or [in, out].
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct speft_basis_options {
     pub struct_size: u32,
     pub reserved: i32,
+    /// 1 or more
     pub rows: i64,
+    /// 1 or more
     pub columns: i64,
+    /** How many rows V and U have, at most `rows` and `columns`: the leading directions, for matrices whose whole basis
+ would be too large. 0: all.*/
+    pub row_directions: i64,
+    pub column_directions: i64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of speft_basis_options",
-    ][::core::mem::size_of::<speft_basis_options>() - 24usize];
+    ][::core::mem::size_of::<speft_basis_options>() - 40usize];
     [
         "Alignment of speft_basis_options",
     ][::core::mem::align_of::<speft_basis_options>() - 8usize];
@@ -1010,12 +1016,18 @@ const _: () = {
     [
         "Offset of field: speft_basis_options::columns",
     ][::core::mem::offset_of!(speft_basis_options, columns) - 16usize];
+    [
+        "Offset of field: speft_basis_options::row_directions",
+    ][::core::mem::offset_of!(speft_basis_options, row_directions) - 24usize];
+    [
+        "Offset of field: speft_basis_options::column_directions",
+    ][::core::mem::offset_of!(speft_basis_options, column_directions) - 32usize];
 };
 unsafe extern "C" {
     pub fn speft_basis_options_init(options: *mut speft_basis_options, size: u32);
 }
 unsafe extern "C" {
-    /// For matrices of `rows` × `columns`; accumulates Σ dW dWᵀ and Σ dWᵀ dW as gradients are observed.
+    /// On success `*basis` is owned by the caller and keeps the context alive.
     pub fn speft_create_basis(
         context: *mut speft_context,
         options: *const speft_basis_options,
@@ -1028,7 +1040,8 @@ unsafe extern "C" {
     pub fn speft_destroy_basis(basis: *mut speft_basis);
 }
 unsafe extern "C" {
-    /// Adds one gradient of one of them: dense, or from activations.
+    /** Adds one gradient of one matrix: DENSE, or ACTIVATIONS; VALUES are refused. Its `scale` weighs it, by the square.
+ INVALID_ARGUMENT, with nothing added, for another shape, a NaN or an infinity.*/
     pub fn speft_observe_basis(
         basis: *mut speft_basis,
         gradient: *const speft_gradient,
@@ -1036,7 +1049,11 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 unsafe extern "C" {
-    /// The eigenvectors, as rows, eigenvalues falling, the largest |entry| of each row positive.
+    /** Finds U and V from what was observed so far; more can be observed afterwards, and fitted again. Eigenvalues fall; the
+ largest |entry| of each vector, the first one among equals, is positive. Where the gradients span fewer directions
+ than there are, the others complete the basis and are arbitrary: speft_get_basis_state tells how many there are.
+ `progress` may be NULL; it counts the sides, and after a cancelled or failed call U and V are as before.
+ INVALID_STATE: no gradient was observed. INVALID_ARGUMENT: all of them were 0.*/
     pub fn speft_fit_basis(
         basis: *mut speft_basis,
         progress: *const speft_progress,
@@ -1044,7 +1061,8 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 unsafe extern "C" {
-    /// Lends U [columns, columns] and V [rows, rows], float32; valid as long as the basis.
+    /** Lends U [column_directions, columns] and V [row_directions, rows], float32 on the context's device, to be read; valid
+ as long as the basis, and written anew by the next fit. INVALID_STATE: not fitted since the last gradient.*/
     pub fn speft_get_basis(
         basis: *mut speft_basis,
         u: *mut speft_tensor,
@@ -1052,8 +1070,61 @@ unsafe extern "C" {
         error: *mut *mut speft_error,
     ) -> speft_status;
 }
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct speft_basis_state {
+    pub struct_size: u32,
+    /// 1: after speft_fit_basis, and no gradient since
+    pub fitted: i32,
+    /// gradients so far
+    pub observations: i64,
+    /** What follows is 0 until fitted. How many directions the gradients span: eigenvalues above float32's rounding of
+ the largest one.*/
+    pub row_directions: i64,
+    pub column_directions: i64,
+    /// The share of Σ dW² that the rows of V, and those of U, hold: 1 where all directions are kept.
+    pub row_share: f64,
+    pub column_share: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of speft_basis_state"][::core::mem::size_of::<speft_basis_state>() - 48usize];
+    [
+        "Alignment of speft_basis_state",
+    ][::core::mem::align_of::<speft_basis_state>() - 8usize];
+    [
+        "Offset of field: speft_basis_state::struct_size",
+    ][::core::mem::offset_of!(speft_basis_state, struct_size) - 0usize];
+    [
+        "Offset of field: speft_basis_state::fitted",
+    ][::core::mem::offset_of!(speft_basis_state, fitted) - 4usize];
+    [
+        "Offset of field: speft_basis_state::observations",
+    ][::core::mem::offset_of!(speft_basis_state, observations) - 8usize];
+    [
+        "Offset of field: speft_basis_state::row_directions",
+    ][::core::mem::offset_of!(speft_basis_state, row_directions) - 16usize];
+    [
+        "Offset of field: speft_basis_state::column_directions",
+    ][::core::mem::offset_of!(speft_basis_state, column_directions) - 24usize];
+    [
+        "Offset of field: speft_basis_state::row_share",
+    ][::core::mem::offset_of!(speft_basis_state, row_share) - 32usize];
+    [
+        "Offset of field: speft_basis_state::column_share",
+    ][::core::mem::offset_of!(speft_basis_state, column_share) - 40usize];
+};
 unsafe extern "C" {
-    /// Trains `parameter` in `basis`, which the adapter keeps alive. NULL: the ordinary basis.
+    /// Fills `*state`, whose struct_size the caller has set.
+    pub fn speft_get_basis_state(
+        basis: *mut speft_basis,
+        state: *mut speft_basis_state,
+        error: *mut *mut speft_error,
+    ) -> speft_status;
+}
+unsafe extern "C" {
+    /** Trains `parameter` in `basis`, which the adapter keeps alive. NULL: the ordinary basis. UNSUPPORTED in this
+ version.*/
     pub fn speft_bind_basis(
         adapter: *mut speft_adapter,
         parameter: i64,

@@ -434,7 +434,7 @@ impl Adapter {
     }
 
     /// Trains a parameter in a basis, which the adapter keeps alive; `None`: the ordinary one. `Unsupported` in this
-    /// version.
+    /// version, which fits bases and does not train in them.
     ///
     /// # Errors
     /// `Unsupported`.

@@ -23,7 +23,7 @@ mod storage;
 mod tensor;
 
 pub use adapter::{Adapter, AdapterState, Moved, Reselection, Which};
-pub use basis::Basis;
+pub use basis::{Basis, BasisBuilder, BasisFit, BasisState};
 pub use binding::Bound;
 pub use builder::{AdapterBuilder, MemoryPlan, Schedule};
 pub use callback::{Progress, Report};
@@ -58,8 +58,8 @@ pub fn abi_version() -> u32 {
     unsafe { sys::speft_abi_version() }
 }
 
-/// What the compiler has to refuse: a handle that two threads share, a handle that was let go of, lent deltas after a
-/// call that may move them.
+/// What the compiler has to refuse: a handle that two threads share, a handle that was let go of, lent deltas or
+/// matrices after a call that may move or write them.
 ///
 /// ```compile_fail
 /// fn share<T: Sync>() {}
@@ -69,6 +69,11 @@ pub fn abi_version() -> u32 {
 /// ```compile_fail
 /// fn share<T: Sync>() {}
 /// share::<speft::Adapter>();
+/// ```
+///
+/// ```compile_fail
+/// fn share<T: Sync>() {}
+/// share::<speft::Basis>();
 /// ```
 ///
 /// ```compile_fail
@@ -87,7 +92,22 @@ pub fn abi_version() -> u32 {
 /// # }
 /// ```
 ///
+/// ```compile_fail
+/// # fn refused(mut basis: speft::Basis) -> speft::Result<()> {
+/// let (u, v) = basis.matrices()?;
+/// basis.fit()?;
+/// (u.len(), v.len());
+/// # Ok(())
+/// # }
 /// ```
+///
+/// ```
+/// # fn fitted(mut basis: speft::Basis) -> speft::Result<()> {
+/// let (u, v) = basis.matrices()?;
+/// (u.len(), v.len());
+/// basis.fit()?;
+/// # Ok(())
+/// # }
 /// # fn accepted(mut adapter: speft::Adapter) -> speft::Result<()> {
 /// adapter.deltas("w")?.len();
 /// adapter.reselect()?;
@@ -97,6 +117,7 @@ pub fn abi_version() -> u32 {
 /// send::<speft::Context>();
 /// send::<speft::Adapter>();
 /// send::<speft::Bound>();
+/// send::<speft::Basis>();
 /// ```
 #[cfg(doctest)]
 struct Refused;

@@ -169,6 +169,27 @@ fn memory_comes_from_the_hosts_allocator() {
     assert_eq!(Arc::strong_count(&pool), 1);
 }
 
+#[test]
+fn memory_of_a_basis_comes_from_the_hosts_allocator() {
+    let pool = Arc::new(Pool::default());
+    let context = Context::builder().backend("cpu").allocator(Handle(Arc::clone(&pool))).build().unwrap();
+    let layer = Layer::new(87, [6, 4]);
+    let mut basis = Basis::new(&context, 6, 4).unwrap();
+    drop(context); // the basis keeps the allocator
+    pool.empty.store(true, SeqCst);
+    refused(basis.observe(&layer.gradient()), Status::OutOfMemory, "allocate");
+    pool.empty.store(false, SeqCst);
+    pool.broken.store(true, SeqCst);
+    assert_eq!(panic_of(|| basis.observe(&layer.gradient())), "from the pool");
+    pool.broken.store(false, SeqCst);
+    assert_eq!(basis.state().unwrap().observations, 0);
+    basis.observe(&layer.gradient()).unwrap();
+    basis.fit().unwrap();
+    drop(basis);
+    assert!(pool.blocks.lock().unwrap().is_empty());
+    assert_eq!(Arc::strong_count(&pool), 1);
+}
+
 /// The mask and deltas of a layer that is large enough to be shared out, on the host's loop.
 fn train_on(parallel_for: impl Fn(usize, &(dyn Fn(usize) + Sync)) + Send + Sync + 'static) -> (Vec<i64>, Vec<u32>) {
     let context = Context::builder().backend("cpu").parallel_for(2, parallel_for).build().unwrap();

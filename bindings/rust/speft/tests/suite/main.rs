@@ -1,5 +1,6 @@
 //! The tests of this crate, against the installed library.
 
+mod basis;
 mod binding;
 mod callbacks;
 mod context;

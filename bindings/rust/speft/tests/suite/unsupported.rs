@@ -6,13 +6,13 @@ use crate::host::*;
 use speft::*;
 
 #[test]
-fn a_basis() {
+fn training_in_a_basis() {
     let context = cpu();
-    refused(Basis::new(&context, 4, 6), Status::Unsupported, "basis");
     let mut layer = Layer::new(130, [6, 4]);
     let mut adapter = builder(&context, &layer).budget(5).build().unwrap();
     train(&mut adapter, &mut layer, 0);
     refused(adapter.bind_basis("w", None), Status::Unsupported, "basis");
+    refused(adapter.bind_basis("w", Some(&Basis::new(&context, 6, 4).unwrap())), Status::Unsupported, "basis");
 }
 
 #[test]
