@@ -465,6 +465,10 @@ struct DtypeOf<std::uint8_t> : std::integral_constant<Dtype, Dtype::uint8> {};
 template <class T>
 inline constexpr Dtype dtype_of = DtypeOf<std::remove_const_t<T>>::value;
 
+// For overloads that take element types alone.
+template <class T>
+using if_element_t = decltype(DtypeOf<std::remove_const_t<T>>::value);
+
 inline speft_dtype to_native(Dtype dtype) {
     switch (dtype) {
         case Dtype::float32: return {SPEFT_CODE_FLOAT, 32, 1};
@@ -495,12 +499,12 @@ using element_t = std::remove_pointer_t<decltype(std::declval<Container &>().dat
 class TensorView {
 public:
     /// `Element` is float, bfloat16, float16, std::int64_t or std::uint8_t.
-    template <class Element>
+    template <class Element, class = detail::if_element_t<Element>>
     TensorView(const Element *data, Shape shape)
         : TensorView(const_cast<Element *>(data), detail::to_native(detail::dtype_of<Element>), std::move(shape)) {}
     /// One axis, as long as the container.
     template <class Container, class Element = detail::element_t<const Container>,
-              class = decltype(detail::dtype_of<Element>)>
+              class = detail::if_element_t<Element>>
     TensorView(const Container &container)
         : TensorView(container.data(), {static_cast<std::int64_t>(container.size())}) {}
     /// Any memory: other element types, a CUDA device, a 16-bit buffer under a type of its own.
@@ -510,7 +514,7 @@ public:
     explicit TensorView(const speft_tensor &tensor)
         : data_(tensor.data), dtype_(tensor.dtype), device_(tensor.device), byte_offset_(tensor.byte_offset),
           shape_(tensor.shape, tensor.shape + tensor.ndim) {
-        if (tensor.strides) strides_.emplace(tensor.strides, tensor.strides + tensor.ndim);
+        if (tensor.strides) strides_.assign(tensor.strides, tensor.strides + tensor.ndim);
     }
 
     const Shape &shape() const noexcept { return shape_; }
@@ -533,7 +537,7 @@ public:
     speft_tensor native() const {
         return {data_, device_, static_cast<std::int32_t>(shape_.size()), dtype_,
                 const_cast<std::int64_t *>(shape_.data()),
-                strides_ ? const_cast<std::int64_t *>(strides_->data()) : nullptr, byte_offset_};
+                strides_.empty() ? nullptr : const_cast<std::int64_t *>(strides_.data()), byte_offset_};
     }
 
 protected:
@@ -553,17 +557,17 @@ private:
     speft_device device_;
     std::uint64_t byte_offset_ = 0;
     Shape shape_;
-    std::optional<Shape> strides_;
+    Shape strides_;  // empty: row-major, as everything of no axes is
 };
 
 /// Memory to be read and written. It cannot be made of `const` memory.
 class MutableTensorView : public TensorView {
 public:
-    template <class Element, std::enable_if_t<!std::is_const_v<Element>, int> = 0>
+    template <class Element, class = detail::if_element_t<Element>, std::enable_if_t<!std::is_const_v<Element>, int> = 0>
     MutableTensorView(Element *data, Shape shape)
         : TensorView(data, detail::to_native(detail::dtype_of<Element>), std::move(shape)) {}
     template <class Container, class Element = detail::element_t<Container>,
-              class = decltype(detail::dtype_of<Element>), std::enable_if_t<!std::is_const_v<Element>, int> = 0>
+              class = detail::if_element_t<Element>, std::enable_if_t<!std::is_const_v<Element>, int> = 0>
     MutableTensorView(Container &container)
         : MutableTensorView(container.data(), {static_cast<std::int64_t>(container.size())}) {}
     MutableTensorView(void *data, Dtype dtype, Shape shape, speft_device device = {SPEFT_DEVICE_CPU, 0})
@@ -921,9 +925,10 @@ public:
         return gradient;
     }
     /// For Fisher scores: int64 [examples + 1], the first token of each example, and the number of tokens at the end.
-    Gradient &&with_examples(TensorView offsets) && {
-        offsets_.emplace(std::move(offsets));
-        return std::move(*this);
+    Gradient with_examples(TensorView offsets) const {
+        Gradient gradient = *this;
+        gradient.offsets_.emplace(std::move(offsets));
+        return gradient;
     }
 
     /// Calls `use` with the C struct, which is gone when it returns.
