@@ -25,18 +25,18 @@ BOOST_AUTO_TEST_SUITE(errors)
 BOOST_AUTO_TEST_CASE(errors_keep_their_class_without_rtti) { BOOST_TEST(find_missing_file_without_rtti()); }
 
 BOOST_AUTO_TEST_CASE(every_status_has_a_class) {
-    const detail::Call scope;
-    const auto thrown_for = [](speft_status status) -> speft_status {
+    for (speft_status status = SPEFT_INVALID_ARGUMENT; status <= SPEFT_INTERNAL + 1; ++status) {
         try {
-            detail::Call().finish(status, nullptr);
+            detail::throw_error(status, "what", "cpu", 7);
         } catch (const error &failure) {
-            return failure.status();
+            BOOST_TEST(failure.status() == status);
+            BOOST_TEST(failure.what() == std::string("what"));
+            BOOST_TEST(failure.backend() == "cpu");
+            BOOST_TEST(failure.native_code() == 7);
         }
-        return SPEFT_OK;
-    };
-    for (speft_status status = SPEFT_OK; status <= SPEFT_INTERNAL + 1; ++status) BOOST_TEST(thrown_for(status) == status);
-    BOOST_CHECK_THROW(detail::Call().finish(SPEFT_DEVICE, nullptr), device_failure);
-    BOOST_CHECK_THROW(detail::Call().finish(SPEFT_INTERNAL, nullptr), internal_failure);
+    }
+    BOOST_CHECK_THROW(detail::throw_error(SPEFT_DEVICE, "", "", 0), device_failure);
+    BOOST_CHECK_THROW(detail::throw_error(SPEFT_INTERNAL, "", "", 0), internal_failure);
 }
 
 BOOST_FIXTURE_TEST_CASE(shapes_and_types, Ready) {

@@ -89,6 +89,24 @@ inline const char *name(speft_status status) { return speft_get_status_name(stat
 
 namespace detail {
 
+[[noreturn]] inline void throw_error(speft_status status, const std::string &message, const std::string &backend,
+                                     std::int64_t code) {
+    switch (status) {
+        case SPEFT_INVALID_ARGUMENT: throw invalid_argument(message, backend, code);
+        case SPEFT_OUT_OF_MEMORY: throw out_of_memory(message, backend, code);
+        case SPEFT_UNSUPPORTED: throw unsupported(message, backend, code);
+        case SPEFT_UNAVAILABLE: throw unavailable(message, backend, code);
+        case SPEFT_INVALID_STATE: throw invalid_state(message, backend, code);
+        case SPEFT_BUSY: throw busy(message, backend, code);
+        case SPEFT_IO: throw io_failure(message, backend, code);
+        case SPEFT_CORRUPT: throw corrupt(message, backend, code);
+        case SPEFT_DEVICE: throw device_failure(message, backend, code);
+        case SPEFT_CANCELLED: throw cancelled(message, backend, code);
+        case SPEFT_INTERNAL: throw internal_failure(message, backend, code);
+        default: throw error(status, message, backend, code);
+    }
+}
+
 // One call into the library, on the thread that makes it: what its callbacks throw waits here for its end. Callbacks run
 // on the thread of the call that needs them, and may call another context from there.
 class Call {
@@ -104,27 +122,13 @@ public:
         if (!innermost()->thrown_) innermost()->thrown_ = std::current_exception();
     }
 
-    void finish(speft_status status, speft_error *failure) {
+    // Of the error that the call has given, NULL where it succeeded.
+    void finish(speft_error *failure) {
         const std::unique_ptr<speft_error, void (*)(speft_error *)> owner(failure, speft_destroy_error);
         if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
-        if (status == SPEFT_OK) return;
-        const std::string message = speft_get_error_message(failure);
-        const std::string backend = speft_get_error_backend(failure);
-        const std::int64_t code = speft_get_error_native_code(failure);
-        switch (status) {
-            case SPEFT_INVALID_ARGUMENT: throw invalid_argument(message, backend, code);
-            case SPEFT_OUT_OF_MEMORY: throw out_of_memory(message, backend, code);
-            case SPEFT_UNSUPPORTED: throw unsupported(message, backend, code);
-            case SPEFT_UNAVAILABLE: throw unavailable(message, backend, code);
-            case SPEFT_INVALID_STATE: throw invalid_state(message, backend, code);
-            case SPEFT_BUSY: throw busy(message, backend, code);
-            case SPEFT_IO: throw io_failure(message, backend, code);
-            case SPEFT_CORRUPT: throw corrupt(message, backend, code);
-            case SPEFT_DEVICE: throw device_failure(message, backend, code);
-            case SPEFT_CANCELLED: throw cancelled(message, backend, code);
-            case SPEFT_INTERNAL: throw internal_failure(message, backend, code);
-            default: throw error(status, message, backend, code);
-        }
+        if (failure)
+            throw_error(speft_get_error_status(failure), speft_get_error_message(failure),
+                        speft_get_error_backend(failure), speft_get_error_native_code(failure));
     }
 
 private:
@@ -142,8 +146,8 @@ template <class Function, class... Arguments>
 void call(Function *function, Arguments... arguments) {
     Call scope;
     speft_error *failure = nullptr;
-    const speft_status status = function(arguments..., &failure);
-    scope.finish(status, failure);
+    function(arguments..., &failure);
+    scope.finish(failure);
 }
 
 template <class Struct>
@@ -781,22 +785,22 @@ struct ContextOptions {
     std::string backend = "auto";
     std::int32_t device = 0;
     void *stream = nullptr;
-    std::optional<Allocator> allocator;
-    std::optional<Logger> logger;
-    std::optional<ParallelFor> parallel_for;
-    std::string backend_path;  ///< a folder to look for backends in first
+    std::optional<Allocator> allocator = {};
+    std::optional<Logger> logger = {};
+    std::optional<ParallelFor> parallel_for = {};
+    std::string backend_path = {};  ///< a folder to look for backends in first
 };
 
 /// adapter.h: speft_parameter.
 struct Parameter {
-    std::string name;
-    Shape shape;
+    std::string name = {};
+    Shape shape = {};
     Dtype dtype = Dtype::float32;
     Role role = Role::sparse;
     std::int32_t group = 0;
     Part part = Part::whole;
-    Shape offset;  ///< of a part; empty for the whole
-    Shape extent;
+    Shape offset = {};  ///< of a part; empty for the whole
+    Shape extent = {};
 };
 
 /// selection.h: speft_schedule_options. 0 stands for the default that is written there.
@@ -821,11 +825,11 @@ struct SelectionOptions {
     double density = 0;
     std::int64_t budget = 0;
     std::uint64_t seed = 0;
-    std::optional<ScheduleOptions> schedule;
+    std::optional<ScheduleOptions> schedule = {};
     std::int64_t rank = 0;
     std::int64_t model_scalars = 0;
     std::int64_t approximation_rank = 0;
-    ScoreFunction score;  ///< of Method::score_function; kept by the adapter
+    ScoreFunction score = {};  ///< of Method::score_function; kept by the adapter
     Mean mean = Mean::signed_values;
 };
 
@@ -838,10 +842,10 @@ struct OptimizerOptions {
 
 /// adapter.h: speft_adapter_options.
 struct AdapterOptions {
-    SelectionOptions selection;
-    std::optional<OptimizerOptions> optimizer;  ///< without it AdamW, or SM3 where the selection is SpIEL-MA
+    SelectionOptions selection = {};
+    std::optional<OptimizerOptions> optimizer = {};  ///< without it AdamW, or SM3 where the selection is SpIEL-MA
     DeltaType delta_type = DeltaType::float32;
-    std::optional<Communicator> communicator;
+    std::optional<Communicator> communicator = {};
 };
 
 /// optimizer.h: speft_hyperparameters.
@@ -857,23 +861,23 @@ struct Hyperparameters {
 
 /// training.h: speft_step_options.
 struct StepOptions {
-    std::vector<Hyperparameters> groups;  ///< one for each Parameter::group; none: the defaults for all
+    std::vector<Hyperparameters> groups = {};  ///< one for each Parameter::group; none: the defaults for all
     bool keep_gradient = false;
     bool allow_missing = false;
     double gradient_scale = 1;            ///< not 0
-    std::optional<TensorView> control;    ///< unsupported in this version
+    std::optional<TensorView> control = {};    ///< unsupported in this version
 };
 
 /// storage.h: speft_save_options.
 struct SaveOptions {
     Format format = Format::exact;
-    Progress progress;
+    Progress progress = {};
 };
 
 /// storage.h: speft_load_options.
 struct LoadOptions {
-    Progress progress;
-    ScoreFunction score;  ///< of a checkpoint whose masks move by one; kept by the adapter
+    Progress progress = {};
+    ScoreFunction score = {};  ///< of a checkpoint whose masks move by one; kept by the adapter
 };
 
 /// linear.h: speft_linear_options.
@@ -889,9 +893,9 @@ struct QuantizedWeights {
     MutableTensorView codes;
     std::int32_t block;
     MutableTensorView absmax;
-    std::optional<TensorView> levels;
-    std::optional<MutableTensorView> absmax_absmax;
-    std::optional<TensorView> absmax_levels;
+    std::optional<TensorView> levels = {};
+    std::optional<MutableTensorView> absmax_absmax = {};
+    std::optional<TensorView> absmax_levels = {};
     std::int32_t absmax_block = 0;
     float absmax_offset = 0;
 };
@@ -1211,14 +1215,13 @@ public:
         speft_context *created = nullptr;
         detail::Call scope;
         speft_error *failure = nullptr;
-        const speft_status status = speft_create_context(&native, &created, &failure);
-        if (status == SPEFT_OK) {  // from here on their `release` deletes them
+        if (speft_create_context(&native, &created, &failure) == SPEFT_OK) {  // from here on their `release` deletes them
             handle_.reset(created);
             allocator.release();
             logger.release();
             loop.release();
         }
-        scope.finish(status, failure);
+        scope.finish(failure);
     }
 
     explicit operator bool() const noexcept { return handle_ != nullptr; }
