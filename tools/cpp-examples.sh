@@ -1,16 +1,16 @@
-# Sourced by demo-cpp.sh and test-cpp.sh, in the root of the repository: the C++ examples, built as a user would, against
-# the libspeft that is installed at SPEFT_ROOT (build/installed).
+# Sourced by demo-cpp.sh and test-cpp.sh, in the root of the repository: the C++ examples, built as a user would,
+# against the libspeft that is installed at SPEFT_ROOT (build/installed).
 
 export PATH="$PWD/.venv/bin:$PATH"
 export SPEFT_ROOT=${SPEFT_ROOT:-$PWD/build/installed}
 python=${PYTHON:-.venv/bin/python}
 
 build_example() {
-    local name=$1
+    local source=examples/cpp/$1 tree=build/cpp-$1 log=build/logs/cpp-$1.log
     shift
     mkdir -p build/logs
-    cmake -S examples/cpp/$name -B build/cpp-$name -G Ninja -DCMAKE_PREFIX_PATH="$SPEFT_ROOT" "$@" >build/logs/cpp-$name.log 2>&1 &&
-        cmake --build build/cpp-$name >>build/logs/cpp-$name.log 2>&1 || { tail -30 build/logs/cpp-$name.log; return 1; }
+    { cmake -S "$source" -B "$tree" -G Ninja -DCMAKE_PREFIX_PATH="$SPEFT_ROOT" "$@" && cmake --build "$tree"; } \
+        >"$log" 2>&1 || { tail -30 "$log"; return 1; }
 }
 
 build_examples() {

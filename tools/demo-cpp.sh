@@ -8,4 +8,5 @@ source tools/cpp-examples.sh
 build_examples
 build/cpp-regression/regression
 unpack_reviews "${OUT:=out/demo-cpp}"
-build/cpp-sentiment/sentiment --data "$OUT/movieReviewSnippets_GroundTruth.txt" --model "$(find_model)" --out "$OUT" "$@"
+build/cpp-sentiment/sentiment --data "$OUT/movieReviewSnippets_GroundTruth.txt" --model "$(find_model)" \
+    --out "$OUT" "$@"

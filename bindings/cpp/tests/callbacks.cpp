@@ -45,7 +45,8 @@ BOOST_AUTO_TEST_CASE(a_score_function_throws) {
     host::Model model;
     AdapterOptions options = choose(Method::score_function);
     bool fail = true;
-    options.selection.score = [&](std::int64_t, const TensorView &, const TensorView *, const MutableTensorView &scores) {
+    options.selection.score = [&](std::int64_t, const TensorView &, const TensorView *,
+                                  const MutableTensorView &scores) {
         if (fail) throw Stop();
         float score = 0;
         for (float &value : scores.values<float>()) value = ++score;
@@ -195,7 +196,7 @@ BOOST_AUTO_TEST_CASE(calls_nest_over_contexts) {
     BOOST_TEST(other.state().selected);
 }
 
-// The adapter goes while its own score function runs: the library holds it to the end of the call, and so does the header.
+// The adapter goes while its own score function runs: library and header hold it to the end of the call.
 BOOST_AUTO_TEST_CASE(an_adapter_closed_by_its_callback) {
     Context context = host::make_context();
     host::Model model;

@@ -19,7 +19,8 @@ std::int64_t resident_bytes() {
 
 void live(Context &context, host::Model &model) {
     AdapterOptions options = host::choose(Method::score_function);
-    options.selection.score = [](std::int64_t, const TensorView &, const TensorView *, const MutableTensorView &scores) {
+    options.selection.score = [](std::int64_t, const TensorView &, const TensorView *,
+                                 const MutableTensorView &scores) {
         float score = 0;
         for (float &value : scores.values<float>()) value = ++score;
     };

@@ -1,4 +1,4 @@
-// The header in a program that is compiled without RTTI, as closed frameworks are: it compiles, and errors keep their class.
+// The header in a program without RTTI, as closed frameworks are: it compiles, and errors keep their class.
 #include <speft/speft.hpp>
 
 bool find_missing_file_without_rtti() {

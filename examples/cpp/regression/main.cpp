@@ -1,8 +1,8 @@
 // A network with a training loop of its own, tuned sparsely: y = v · tanh(W x), W of 32 × 16 weights.
 //
-// The world has changed: it is the network itself, but for 8 weights of W. libspeft trains 24 weights, which move while it
-// does: those that have changed least are dropped for those with the largest gradients (SpIEL). So it finds the 8. The
-// adapter is saved, taken off, and put on again.
+// The world has changed: it is the network itself, but for 8 weights of W. libspeft trains 24 weights, which move while
+// it does: those that have changed least are dropped for those with the largest gradients (SpIEL). So it finds the 8.
+// The adapter is saved, taken off, and put on again.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -120,7 +120,8 @@ void tune() {
     std::stringstream file; // or a path
     adapter.save(file);
     adapter.unmerge();
-    std::printf("taken off: the weights are %s\n", network.w == original ? "the original ones" : "NOT the original ones");
+    std::printf("taken off: the weights are %s\n",
+                network.w == original ? "the original ones" : "NOT the original ones");
     adapter.close();
 
     speft::Adapter loaded = speft::Adapter::load(context, file);

@@ -1,5 +1,5 @@
-// Fine-tunes MiniLM-L6 sparsely and in full, and compares: start here, with --help. Each method trains in a process of its
-// own, so that its peak memory is its own, and is verified in another.
+// Fine-tunes MiniLM-L6 sparsely and in full, and compares: start here, with --help. Each method trains in a process of
+// its own, so that its peak memory is its own, and is verified in another.
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -63,7 +63,8 @@ Settings read_command_line(const std::vector<std::string> &words, std::string &t
         {"--out", [&](auto &, auto &value) { settings.out = value; }},
         {"--product", [&](auto &, auto &value) { settings.product = value; }},
         {"--steps", [&](auto &option, auto &value) { settings.steps = read_count(option, value); }},
-        {"--salience-batches", [&](auto &option, auto &value) { settings.salience_batches = read_count(option, value); }},
+        {"--salience-batches",
+         [&](auto &option, auto &value) { settings.salience_batches = read_count(option, value); }},
         {"--max-rows", [&](auto &option, auto &value) { settings.max_rows = read_count(option, value); }},
         {"--task", [&](auto &, auto &value) { task = value; }}};
     for (std::size_t i = 0; i < words.size(); ++i) {

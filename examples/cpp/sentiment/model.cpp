@@ -11,8 +11,8 @@
 
 namespace {
 
-// y = x Wᵀ + b. The weight takes part so that the backward pass comes here even where x needs no gradient, and gets none
-// itself: its gradient is never formed.
+// y = x Wᵀ + b. The weight takes part so that the backward pass comes here even where x needs no gradient, and gets
+// none itself: its gradient is never formed.
 struct TunedLinear : torch::autograd::Function<TunedLinear> {
     static torch::Tensor forward(torch::autograd::AutogradContext *context, const torch::Tensor &x,
                                  const torch::Tensor &weight, const torch::Tensor &bias, std::int64_t layer,

@@ -1,5 +1,5 @@
-// MiniLM-L6 (any small BERT) with a new classifier head, in libtorch's operations. The encoder's linear layers hand their
-// input and output gradient to whoever tunes them, and never form the gradient of a weight.
+// MiniLM-L6 (any small BERT) with a new classifier head, in libtorch's operations. The encoder's linear layers hand
+// their input and output gradient to whoever tunes them, and never form the gradient of a weight.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// Python's random.Random, as far as the Python demo uses it: the same rows are held out, and the same batches trained on.
+// Python's random.Random, as far as the Python demo uses it: so the same rows are held out, and batches are the same.
 #pragma once
 
 #include <cstddef>

@@ -7,7 +7,9 @@
 
 namespace {
 
-[[noreturn]] void refuse(const std::string &path, const std::string &why) { throw std::runtime_error(path + ": " + why); }
+[[noreturn]] void refuse(const std::string &path, const std::string &why) {
+    throw std::runtime_error(path + ": " + why);
+}
 
 // What follows `"key":` in `text`, from `at` on; npos when there is none.
 std::size_t find_value(const std::string &text, const std::string &key, std::size_t at) {

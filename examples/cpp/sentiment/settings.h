@@ -17,7 +17,7 @@ struct Settings {
     std::size_t max_rows = 0;  // 0: all
     double density = 0.005;
     std::uint64_t seed = 0;
-    std::string product;  // which of libspeft's implementations multiplies while saliences are observed; empty: the fastest
+    std::string product;     // libspeft's implementation of products while saliences are observed; empty: the fastest
 
     std::string folder_of(const std::string &method) const { return out + "/" + method; }
 };

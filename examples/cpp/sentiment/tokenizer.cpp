@@ -41,8 +41,8 @@ void put(char32_t character, std::string &text) {
 }
 
 bool is_space(char32_t c) {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 // Not to be seen: dropped.
@@ -70,7 +70,8 @@ char32_t fold(char32_t c) {
     if (plain[c - 0xc0] != '.') return static_cast<unsigned char>(plain[c - 0xc0]);
     if (c < 0xdf) return c == 0xd7 ? c : c + 32;
     // Capitals stand before their small letters: at even places but between U+0139 and U+0148.
-    const bool capital = c >= 0x100 && c != 0x138 && c < 0x149 ? c % 2 == (c >= 0x139) : c >= 0x14a && c < 0x178 && c % 2 == 0;
+    if (c < 0x100 || c == 0x138 || c == 0x149 || c >= 0x178) return c;
+    const bool capital = c % 2 == (c >= 0x139 && c < 0x149);
     return capital ? c + 1 : c;
 }
 

@@ -1,4 +1,4 @@
-// BERT's lower-casing WordPiece tokenizer for texts of Latin letters: what Hugging Face's does with the same vocabulary.
+// BERT's lower-casing WordPiece tokenizer for texts of Latin letters, as Hugging Face's is.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // tokens VOCABULARY FILE        prints the tokens of each line of FILE
-// tokens VOCABULARY FILE ROWS   FILE has rated texts: prints the tokens of those held out, then the rows of four batches of
+// tokens VOCABULARY FILE ROWS   FILE has rated texts: prints the tokens of those held out, then four batches of
 //                               the others, of ROWS rows each
 #include <fstream>
 #include <iostream>

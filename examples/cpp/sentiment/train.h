@@ -1,4 +1,4 @@
-// One method in a process of its own. Figures go to the method's folder: result.txt and verified.txt, "key value" lines.
+// One method in a process of its own. Figures go to the method's folder: result.txt and verified.txt, "key value".
 #pragma once
 
 #include <string>
@@ -12,5 +12,5 @@ bool is_sparse(const std::string &name);
 
 void train(const Settings &settings, const std::string &method);
 
-// In a fresh process: whether the saved adapter gives the same logits again, and the original bits when it is taken off.
+// In a fresh process: whether the saved adapter gives the same logits again, and the original bits without it.
 void verify(const Settings &settings, const std::string &method);

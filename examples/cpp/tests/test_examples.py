@@ -1,7 +1,7 @@
 """The C++ examples against an installed libspeft: what they print, and that they compute what Python's do.
 
-tools/test-cpp.sh builds them, in build/cpp-regression and build/cpp-sentiment. SPEFT_ROOT is the installed tree,
-build/installed without it.
+tools/test-cpp.sh builds them, in build/cpp-regression and build/cpp-sentiment. SPEFT_ROOT is the installed
+tree, build/installed without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ sys.path.insert(0, str(REPOSITORY / "examples" / "python" / "sentiment"))
 
 def run(*command: object, **environment: str) -> str:
     words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    variables = {**os.environ, **environment}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=variables)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -54,7 +55,8 @@ def test_cpp_links_with_the_archive_alone(tmp_path: Path) -> None:
     source = tmp_path / "example.cpp"
     source.write_text(MARKED.search(text)[1], encoding="utf-8")
     archive = PREFIX / "lib" / "libspeft.a"
-    run("c++", "-std=c++17", "-fno-rtti", f"-I{PREFIX / 'include'}", source, archive, "-o", tmp_path / "example")
+    options = ["-std=c++17", "-fno-rtti", f"-I{PREFIX / 'include'}"]
+    run("c++", *options, source, archive, "-o", tmp_path / "example")
     done = subprocess.run([tmp_path / "example"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "0.50 -0.25\n"
 
@@ -103,7 +105,7 @@ def read_numbers(printed: str) -> list[list[int]]:
 
 
 def test_tokens_of_every_letter_are_pythons(checkpoint: Path, tmp_path: Path) -> None:
-    """Letters, signs and spaces of Latin-1, Latin Extended-A and General Punctuation, inside of a word and alone."""
+    """Latin-1, Latin Extended-A and General Punctuation, inside of a word and alone."""
     from model import load_tokenizer
 
     line_ends = {0x0A, 0x0D, 0x85, 0x2028, 0x2029}
@@ -129,7 +131,9 @@ def test_split_tokens_and_batches_are_pythons(checkpoint: Path, reviews: Path) -
     assert read_numbers(run(SENTIMENT / "tokens", checkpoint / "vocab.txt", reviews, 200)) == expected
 
 
-def run_demo(program: str, out: Path, checkpoint: Path, reviews: Path, *options: str, **environment: str) -> dict:
+def run_demo(
+    program: str, out: Path, checkpoint: Path, reviews: Path, *options: str, **environment: str
+) -> dict:
     files = ("--data", reviews, "--model", checkpoint, "--out", out)
     run(SENTIMENT / program, *files, *SHORT, *options, **environment)
     return json.loads((out / "report.json").read_text(encoding="utf-8"))

@@ -1,22 +1,22 @@
 /// libspeft for C++17: the C headers with ownership, types and exceptions, in this one file.
 ///
 /// It compiles with the program and calls the C functions of the same verbs; no C++ type crosses into the library. What
-/// each call means is written in the C header of its noun (adapter.h, selection.h, training.h, …); here is what C++ adds:
+/// each call means is written in the C header of its noun (adapter.h, selection.h, training.h, …). C++ adds:
 ///
 /// - Context, Adapter and Basis own their handles: they can be moved, not copied. A default-constructed, moved-from or
 ///   closed one is empty, and its calls throw invalid_argument.
 /// - Whatever fails throws a subclass of speft::error, one a status; the object and the weights are as they were.
 ///   Exceptions have to be enabled (RTTI need not be).
-/// - Options are plain structs with the library's defaults; names of enumerators, as in files and in the Python package,
-///   come from name(value) and from_name<Enum>(text).
-/// - Tensors are views: TensorView to be read, MutableTensorView to be written too. `const` memory converts to the former
-///   alone, so that weights in it cannot be bound. Vectors convert by themselves: to one axis; view(vector, {rows,
-///   columns}) gives them a shape.
-/// - Callbacks are std::function. What they throw comes out of the call that ran them, which has failed then (a logger's
-///   has done its work all the same). A ParallelFor and a deallocate must not throw: the program ends.
+/// - Options are plain structs with the library's defaults. Enumerators have names, those of files and of the Python
+///   package: name(value) and from_name<Enum>(text).
+/// - Tensors are views: TensorView to be read, MutableTensorView to be written too. `const` memory converts to the
+///   former alone, so that weights in it cannot be bound. Vectors convert by themselves, to one axis; view(vector,
+///   {rows, columns}) gives them a shape.
+/// - Callbacks are std::function. What they throw comes out of the call that ran them, which has failed then (a
+///   logger's has done its work all the same). A ParallelFor and a deallocate must not throw: the program ends.
 ///
-/// Threads: as context.h says. A context and its adapters take one call at a time, a second one throws busy. The objects
-/// here have no lock of their own: do not move, assign or destroy one while another thread calls it.
+/// Threads: as context.h says. A context and its adapters take one call at a time, a second one throws busy. The
+/// objects here have no lock of their own: do not move, assign or destroy one while another thread calls it.
 #ifndef SPEFT_SPEFT_HPP
 #define SPEFT_SPEFT_HPP
 
@@ -107,8 +107,8 @@ namespace detail {
     }
 }
 
-// One call into the library, on the thread that makes it: what its callbacks throw waits here for its end. Callbacks run
-// on the thread of the call that needs them, and may call another context from there.
+// One call into the library, on the thread that makes it: what its callbacks throw waits here for its end. Callbacks
+// run on the thread of the call that needs them, and may call another context from there.
 class Call {
 public:
     Call() noexcept : outer_(innermost()) { innermost() = this; }
@@ -567,7 +567,8 @@ private:
 /// Memory to be read and written. It cannot be made of `const` memory.
 class MutableTensorView : public TensorView {
 public:
-    template <class Element, class = detail::if_element_t<Element>, std::enable_if_t<!std::is_const_v<Element>, int> = 0>
+    template <class Element, class = detail::if_element_t<Element>,
+              std::enable_if_t<!std::is_const_v<Element>, int> = 0>
     MutableTensorView(Element *data, Shape shape)
         : TensorView(data, detail::to_native(detail::dtype_of<Element>), std::move(shape)) {}
     template <class Container, class Element = detail::element_t<Container>,
@@ -604,8 +605,9 @@ using Progress = std::function<bool(std::int64_t done, std::int64_t total)>;
 /// Takes a file's bytes in order, in pieces of any size.
 using Writer = std::function<void(span<const std::byte> bytes)>;
 
-/// Scores of the program's own, for Method::score_function: called once for each sparse parameter. `gradient` is the mean
-/// of what was observed, or NULL; `scores`, of the parameter's shape, is to be filled. All are float32 but the weights.
+/// Scores of the program's own, for Method::score_function: called once for each sparse parameter. `gradient` is the
+/// mean of what was observed, or NULL; `scores`, of the parameter's shape, is to be filled. All but the weights are
+/// float32.
 using ScoreFunction = std::function<void(std::int64_t parameter, const TensorView &weights,
                                          const TensorView *gradient, const MutableTensorView &scores)>;
 
@@ -620,8 +622,8 @@ struct Logger {
     std::function<void(LogLevel level, std::string_view message)> log;
 };
 
-/// The program's own threads: `run` calls body(i) once for each i in [0, count), side by side or not, and returns when all
-/// are done.
+/// The program's own threads: `run` calls body(i) once for each i in [0, count), side by side or not, and returns when
+/// all are done.
 struct ParallelFor {
     std::int32_t threads = 1;
     std::function<void(std::int64_t count, const std::function<void(std::int64_t index)> &body)> run;
@@ -1215,7 +1217,7 @@ public:
         speft_context *created = nullptr;
         detail::Call scope;
         speft_error *failure = nullptr;
-        if (speft_create_context(&native, &created, &failure) == SPEFT_OK) {  // from here on their `release` deletes them
+        if (speft_create_context(&native, &created, &failure) == SPEFT_OK) {  // their `release` deletes them now
             handle_.reset(created);
             allocator.release();
             logger.release();
@@ -1260,8 +1262,8 @@ public:
         }
     }
 
-    /// What an adapter will take, before it is created. `tokens` is the most that one gradient from activations will have;
-    /// 0: any number.
+    /// What an adapter will take, before it is created. `tokens` is the most that one gradient from activations will
+    /// have; 0: any number.
     MemoryPlan plan_memory(const std::vector<Parameter> &parameters, const AdapterOptions &options,
                            std::int64_t tokens = 0) {
         const detail::NativeAdapterOptions native(options);
@@ -1481,8 +1483,8 @@ public:
         const auto kept = kept_;  // a callback may close this object
         detail::call(speft_select, handle_.get(), detail::NativeProgress(progress).get());
     }
-    /// Chooses again where masks move: to be called after each step. Empty when none was due. What has been accumulated is
-    /// cleared, and what was lent before ends.
+    /// Chooses again where masks move: to be called after each step. Empty when none was due. What has been accumulated
+    /// is cleared, and what was lent before ends.
     std::optional<Reselection> reselect(const Progress &progress = {}) {
         const auto kept = kept_;
         auto moved = detail::make<speft_reselection>();
@@ -1616,8 +1618,8 @@ public:
 
     // -- files --
 
-    /// Masks, deltas and names, as safetensors; not the optimizer's state. A file is replaced whole or stays as it was; what
-    /// a stream or a writer took before a failure is the program's to discard.
+    /// Masks, deltas and names, as safetensors; not the optimizer's state. A file is replaced whole or stays as it was;
+    /// what a stream or a writer took before a failure is the program's to discard.
     void save(const std::string &path, const SaveOptions &options = {}) const {
         write(speft_save_adapter, path.c_str(), nullptr, options);
     }
