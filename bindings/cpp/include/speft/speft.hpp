@@ -1338,8 +1338,8 @@ public:
     Adapter() = default;
     /// Everything is copied. The context may be closed before the adapter.
     Adapter(Context &context, const std::vector<Parameter> &parameters, const AdapterOptions &options)
-        : kept_(std::make_shared<const Kept>(Kept{options, {}})) {
-        const detail::NativeAdapterOptions native(kept_->options);
+        : kept_(std::make_shared<const AdapterOptions>(options)) {
+        const detail::NativeAdapterOptions native(*kept_);
         const detail::NativeParameters natives(parameters);
         speft_adapter *created = nullptr;
         detail::call(speft_create_adapter, context.native(), native.get(), natives.data(), natives.count(), &created);
@@ -1642,17 +1642,13 @@ public:
     speft_adapter *native() const noexcept { return handle_.get(); }
 
 private:
-    // The callbacks that the library calls through the adapter's whole life.
-    struct Kept {
-        AdapterOptions options;
-        ScoreFunction score;
-    };
-
     template <class Function>
     static Adapter read(Function *function, Context &context, const char *path, span<const std::byte> bytes,
                         const LoadOptions &options) {
         Adapter loaded;
-        loaded.kept_ = std::make_shared<const Kept>(Kept{{}, options.score});
+        const auto kept = std::make_shared<AdapterOptions>();
+        kept->selection.score = options.score;
+        loaded.kept_ = kept;
         auto native = detail::make(speft_load_options_init);
         const detail::NativeProgress progress(options.progress);
         native.progress = progress.get();
@@ -1661,7 +1657,7 @@ private:
         native.size = bytes.size();
         speft_score_function score;
         if (options.score) {
-            score = detail::make_score_function(&loaded.kept_->score);
+            score = detail::make_score_function(&kept->selection.score);
             native.score = &score;
         }
         speft_adapter *created = nullptr;
@@ -1709,7 +1705,8 @@ private:
         detail::call(function, handle_.get(), parameter, &native, &from, &to);
     }
 
-    std::shared_ptr<const Kept> kept_;
+    // The functions that the library calls through the adapter's whole life.
+    std::shared_ptr<const AdapterOptions> kept_;
     std::unique_ptr<speft_adapter, detail::Destroy<speft_adapter, speft_destroy_adapter>> handle_;
 };
 
