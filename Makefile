@@ -6,6 +6,7 @@
 #   make demo DATA=file.tsv MODEL=directory OUT=directory    … on your own data and model (each is optional)
 #   make reproduce                             set-up, then what the papers claim of the methods, run and judged
 #   make demo-c                                set-up, then the same task in C, against an installed libspeft
+#   make demo-cpp, demo-java, demo-jax, demo-rust    set-up, then the main job in another language; OUT=directory
 #   make test                                  set-up, then all tests
 #   make check                                 the quick ones, after a change
 #   make bench                                 every operation against this machine's limits and against PyTorch
@@ -15,7 +16,7 @@
 # Read by the shell, so that any path is taken as it is.
 export ALL DATA DOCUMENT DOMAIN MODEL OUT
 
-.PHONY: help setup demo reproduce demo-c test check bench wheel clean
+.PHONY: help setup demo reproduce demo-c demo-cpp demo-java demo-jax demo-rust test check bench wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,8 +31,8 @@ demo: setup
 reproduce: setup
 	@.venv/bin/python examples/python/reproduction/reproduce.py $${OUT:+--out "$$OUT"} $${DOCUMENT:+--document "$$DOCUMENT"}
 
-demo-c: setup
-	@tools/demo-c.sh
+demo-c demo-cpp demo-java demo-jax demo-rust: setup
+	@tools/$@.sh
 
 test: setup
 	@tools/test.sh
