@@ -185,6 +185,14 @@ BOOST_AUTO_TEST_CASE(empty_handles) {
     CHECK_REFUSED(invalid_argument, "adapter", adapter.save("file"));
     std::vector<float> values(4);
     CHECK_REFUSED(invalid_argument, "adapter", adapter.bind(0, values));
+    CHECK_REFUSED(invalid_argument, "context", Basis(context, {4, 4}));
+    Basis basis;
+    BOOST_TEST(!basis);
+    CHECK_REFUSED(invalid_argument, "basis", basis.observe(Gradient::dense(view(values, {2, 2}))));
+    CHECK_REFUSED(invalid_argument, "basis", basis.fit());
+    CHECK_REFUSED(invalid_argument, "basis", basis.matrices());
+    CHECK_REFUSED(invalid_argument, "basis", basis.state());
+    basis.close();
     adapter = host::Model().make_adapter(context = host::make_context(), choose(Method::magnitude));
     adapter.close();
     CHECK_REFUSED(invalid_argument, "adapter", adapter.merge());
@@ -203,15 +211,8 @@ BOOST_FIXTURE_TEST_CASE(two_adapters_on_one_memory, Selected) {
 }
 
 BOOST_FIXTURE_TEST_CASE(what_is_planned_is_refused_by_name, Selected) {
-    CHECK_REFUSED(unsupported, "basis", Basis(context, 4, 4));
-    Basis basis;
-    BOOST_TEST(!basis);
-    const std::vector<float> values(16);
-    CHECK_REFUSED(invalid_argument, "basis", basis.observe(Gradient::dense(view(values, {4, 4}))));
-    CHECK_REFUSED(invalid_argument, "basis", basis.fit());
-    CHECK_REFUSED(invalid_argument, "basis", basis.matrices());
-    basis.close();
-    CHECK_REFUSED(unsupported, "basis", adapter.bind_basis(0, basis));
+    CHECK_REFUSED(unsupported, "basis", adapter.bind_basis(0, Basis(context, {12, 8})));
+    CHECK_REFUSED(unsupported, "basis", adapter.bind_basis(0, Basis()));
 
     std::vector<float> x(16), y(24);
     CHECK_REFUSED(unsupported, "linear", adapter.linear_forward(0, view(x, {2, 8}), view(y, {2, 12})));

@@ -34,6 +34,11 @@ BOOST_AUTO_TEST_CASE(defaults_are_those_of_the_library) {
     BOOST_TEST(all.momentum == group.momentum);
     BOOST_TEST(static_cast<std::int32_t>(all.decay) == group.decay);
 
+    speft_basis_options basis;
+    speft_basis_options_init(&basis, sizeof basis);
+    BOOST_TEST(BasisOptions().row_directions == basis.row_directions);
+    BOOST_TEST(BasisOptions().column_directions == basis.column_directions);
+
     speft_schedule_options schedule;
     speft_schedule_options_init(&schedule, sizeof schedule);
     const ScheduleOptions moves;
@@ -106,7 +111,7 @@ static_assert(std::is_same_v<decltype(view(std::declval<const std::vector<float>
 static_assert(!std::is_constructible_v<TensorView, const double *, Shape>);
 static_assert(!std::is_copy_constructible_v<Context> && std::is_nothrow_move_constructible_v<Context>);
 static_assert(!std::is_copy_constructible_v<Adapter> && std::is_nothrow_move_assignable_v<Adapter>);
-static_assert(!std::is_copy_constructible_v<Basis> && std::is_nothrow_move_constructible_v<Basis>);
+static_assert(!std::is_copy_constructible_v<Basis> && std::is_nothrow_move_assignable_v<Basis>);
 
 BOOST_AUTO_TEST_CASE(versions_and_backends) {
     BOOST_TEST(version() == speft_version());

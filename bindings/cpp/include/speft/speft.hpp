@@ -15,8 +15,8 @@
 /// - Callbacks are std::function. What they throw comes out of the call that ran them, which has failed then (a
 ///   logger's has done its work all the same). A ParallelFor and a deallocate must not throw: the program ends.
 ///
-/// Threads: as context.h says. A context and its adapters take one call at a time, a second one throws busy. The
-/// objects here have no lock of their own: do not move, assign or destroy one while another thread calls it.
+/// Threads: as context.h says. A context, its adapters and its bases take one call at a time, a second one throws busy.
+/// The objects here have no lock of their own: do not move, assign or destroy one while another thread calls it.
 #ifndef SPEFT_SPEFT_HPP
 #define SPEFT_SPEFT_HPP
 
@@ -889,6 +889,14 @@ struct LinearOptions {
     bool accumulate = false;
 };
 
+/// basis.h: speft_basis_options. The matrices' shape, and how many rows V and U have; 0: all.
+struct BasisOptions {
+    std::int64_t rows = 0;
+    std::int64_t columns = 0;
+    std::int64_t row_directions = 0;
+    std::int64_t column_directions = 0;
+};
+
 /// weights.h: codes of quantized weights and how they turn into numbers. Unsupported in this version.
 struct QuantizedWeights {
     WeightsKind kind;
@@ -983,6 +991,16 @@ struct AdapterState {
     std::int64_t settled_scalars = 0;
     std::optional<std::int64_t> next_reselection;  ///< empty where masks do not move any more
     bool reselection_due = false;
+};
+
+/// basis.h: speft_basis_state. What follows `observations` is 0 until it is fitted.
+struct BasisState {
+    bool fitted = false;  ///< and nothing was observed since
+    std::int64_t observations = 0;
+    std::int64_t row_directions = 0;  ///< that the gradients span, kept or not
+    std::int64_t column_directions = 0;
+    double row_share = 0;  ///< of Σ dW², what the rows of V hold
+    double column_share = 0;
 };
 
 /// selection.h: speft_reselection.
@@ -1293,35 +1311,50 @@ private:
 
 // ---- bases ----
 
-/// basis.h: a basis in which gradients are sparse. Unsupported in this version: none can be created.
+/// basis.h: orthogonal U and V in which the gradients dW of one kind of matrix are sparse: V dW Uᵀ.
 class Basis {
 public:
+    /// An empty one, to be assigned to.
     Basis() = default;
-    Basis(Context &context, std::int64_t rows, std::int64_t columns) {
-        auto options = detail::make(speft_basis_options_init);
-        options.rows = rows;
-        options.columns = columns;
+    /// The context may be closed before the basis.
+    Basis(Context &context, const BasisOptions &options) {
+        auto native = detail::make(speft_basis_options_init);
+        native.rows = options.rows;
+        native.columns = options.columns;
+        native.row_directions = options.row_directions;
+        native.column_directions = options.column_directions;
         speft_basis *created = nullptr;
-        detail::call(speft_create_basis, context.native(), &options, &created);
+        detail::call(speft_create_basis, context.native(), &native, &created);
         handle_.reset(created);
     }
 
     explicit operator bool() const noexcept { return handle_ != nullptr; }
+    /// Drops the basis now. Twice is fine.
     void close() noexcept { handle_.reset(); }
 
+    BasisState state() const {
+        auto state = detail::make<speft_basis_state>();
+        detail::call(speft_get_basis_state, handle_.get(), &state);
+        return {state.fitted != 0,       state.observations, state.row_directions,
+                state.column_directions, state.row_share,    state.column_share};
+    }
+
+    /// Adds a gradient of one of the matrices, dense or from activations.
     void observe(const Gradient &gradient) {
         gradient.lend([&](const speft_gradient *native) { detail::call(speft_observe_basis, handle_.get(), native); });
     }
+    /// Finds U and V from all gradients so far; `progress` counts the two sides.
     void fit(const Progress &progress = {}) {
         detail::call(speft_fit_basis, handle_.get(), detail::NativeProgress(progress).get());
     }
-    /// U [columns, columns] and V [rows, rows], float32, lent as long as the basis lives.
-    std::pair<TensorView, TensorView> matrices() {
+    /// U [column_directions, columns] and V [row_directions, rows], float32, lent until the next fit.
+    std::pair<TensorView, TensorView> matrices() const {
         speft_tensor u, v;
         detail::call(speft_get_basis, handle_.get(), &u, &v);
         return {TensorView(u), TensorView(v)};
     }
 
+    /// For C functions; still owned here.
     speft_basis *native() const noexcept { return handle_.get(); }
 
 private:
