@@ -63,7 +63,7 @@ impl BasisBuilder<'_> {
     /// Makes the basis, which keeps the context's device alive.
     ///
     /// # Errors
-    /// `InvalidArgument` for a side of 0, for no directions, or more than there are; `Unsupported` for sides above 2^30.
+    /// `InvalidArgument` for a side of 0, no directions, or more than there are; `Unsupported` for sides above 2^30.
     pub fn build(self) -> Result<Basis> {
         let mut options: sys::speft_basis_options = defaults!(speft_basis_options_init);
         options.rows = to_i64("rows", self.rows)?;
