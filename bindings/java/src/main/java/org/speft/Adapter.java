@@ -40,7 +40,8 @@ import org.speft.internal.speft_weights;
  * <pre>{@code
  * try (Context context = Context.open("cpu");
  *         Adapter adapter = Adapter.builder(context).selection(Selection.SNIP).density(0.005)
- *                 .sparse("query.weight", DType.FLOAT32, 384, 384).dense("head.weight", DType.FLOAT32, 2, 384).open()) {
+ *                 .sparse("query.weight", DType.FLOAT32, 384, 384).dense("head.weight", DType.FLOAT32, 2, 384)
+ *                 .open()) {
  *     adapter.bindWeights(0, queryBuffer); // the host's memory, trained in place
  *     adapter.bindWeights(1, headBuffer);
  *     adapter.observe(0, Gradient.dense(queryGradient)); // once or more a batch, each sparse parameter
@@ -54,11 +55,12 @@ import org.speft.internal.speft_weights;
  * }
  * }</pre>
  *
- * <p>Parameters are known by their position, which {@link #position} finds by name. Tensors are row-major contiguous, on
- * the context's device. A call that throws a {@link SpeftException} has changed nothing. It may be used from any thread,
- * one call at a time: see {@link Context}. After {@link #close} every method throws {@link IllegalStateException}.
+ * <p>Parameters are known by their position, which {@link #position} finds by name. Tensors are row-major contiguous,
+ * on the context's device. A call that throws a {@link SpeftException} has changed nothing. It may be used from any
+ * thread, one call at a time: see {@link Context}. After {@link #close} every method throws {@link
+ * IllegalStateException}.
  */
-public final class Adapter implements AutoCloseable {
+public final class Adapter extends Owner implements AutoCloseable {
     private final Context context;
     private final Handle handle;
     private final List<Parameter> parameters;
@@ -108,8 +110,8 @@ public final class Adapter implements AutoCloseable {
 
     /**
      * The adapter in a file that {@link #save(Path)} wrote: selected, unmerged, and bound to nothing. Bind every one of
-     * its {@link #parameters}, then {@link #merge}. It can be trained on; the optimizer starts afresh, after a checkpoint
-     * too.
+     * its {@link #parameters}, then {@link #merge}. It can be trained on; the optimizer starts afresh, after a
+     * checkpoint too.
      *
      * @param context where it will live
      * @param path of the file
@@ -230,7 +232,7 @@ public final class Adapter implements AutoCloseable {
     public AdapterState state() {
         try (Arena arena = new Arena()) {
             speft_adapter_state state = arena.own(new speft_adapter_state());
-            arena.call(handle, adapter -> Capi.speft_get_adapter_state(adapter, state));
+            arena.call(this, adapter -> Capi.speft_get_adapter_state(adapter, state));
             long next = state.getNext_reselection();
             return new AdapterState(state.getSelected() != 0, state.getMerged() != 0, Selection.of(state.getMethod()),
                     state.getSteps(), state.getObservations(), state.getSelected_scalars(), state.getTrained_scalars(),
@@ -248,7 +250,7 @@ public final class Adapter implements AutoCloseable {
      */
     public long selectedCount(int parameter) {
         try (Arena arena = new Arena()) {
-            return arena.call(handle, adapter -> Capi.speft_get_selected_count(adapter, parameter));
+            return arena.call(this, adapter -> Capi.speft_get_selected_count(adapter, parameter));
         }
     }
 
@@ -264,8 +266,8 @@ public final class Adapter implements AutoCloseable {
     }
 
     /**
-     * How many updates are behind the moments of each selected scalar. All are the parameter's own count unless ages are
-     * kept {@link Age#PER_WEIGHT}, as masks that move need it.
+     * How many updates are behind the moments of each selected scalar. All are the parameter's own count unless ages
+     * are kept {@link Age#PER_WEIGHT}, as masks that move need it.
      *
      * @param parameter its position
      * @return [k] in the mask's order, a copy
@@ -311,8 +313,8 @@ public final class Adapter implements AutoCloseable {
 
     /**
      * The same without a copy: lent, to be read, float32 or what {@link Builder#deltaType} says. Ask for it again after
-     * each {@link #reselect} that has moved the masks: the tensor then throws, and buffers taken from it before must not
-     * be used. After {@link #close} such buffers stay valid as long as they are reachable.
+     * each {@link #reselect} that has moved the masks: the tensor then throws, and buffers taken from it before must
+     * not be used. After {@link #close} such buffers stay valid as long as they are reachable.
      *
      * @param parameter its position
      * @return [k] in the mask's order
@@ -328,7 +330,8 @@ public final class Adapter implements AutoCloseable {
      *
      * @param parameter the position of a sparse one
      * @return in [0, 1], mostly
-     * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link #merge}
+     * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link
+     *     #merge}
      */
     public double measureRoundingLoss(int parameter) {
         requirePosition(parameter);
@@ -339,7 +342,8 @@ public final class Adapter implements AutoCloseable {
      * The same of all sparse parameters together.
      *
      * @return in [0, 1], mostly
-     * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link #merge}
+     * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link
+     *     #merge}
      */
     public double measureRoundingLoss() {
         return roundingLoss(-1);
@@ -349,9 +353,9 @@ public final class Adapter implements AutoCloseable {
 
     /**
      * Lends the memory of one parameter, which is trained in place: only {@link #select}, {@link #step}, {@link
-     * #reselect}, {@link #merge} and {@link #unmerge} touch it, while they run. It may be bound to other memory any time:
-     * the contents must have moved with it. The buffer is kept reachable until then, or until it is unbound; whatever
-     * owns memory at an address, or behind another library's buffer, is the host's to keep.
+     * #reselect}, {@link #merge} and {@link #unmerge} touch it, while they run. It may be bound to other memory any
+     * time: the contents must have moved with it. The buffer is kept reachable until then, or until it is unbound;
+     * whatever owns memory at an address, or behind another library's buffer, is the host's to keep.
      *
      * @param parameter its position
      * @param weights of the parameter's shape and type, writable
@@ -435,9 +439,9 @@ public final class Adapter implements AutoCloseable {
     public void bindBasis(int parameter, Basis basis) {
         try (Arena arena = new Arena()) {
             if (basis == null) {
-                arena.call(handle, adapter -> Capi.speft_bind_basis(adapter, parameter, 0));
+                arena.call(this, adapter -> Capi.speft_bind_basis(adapter, parameter, 0));
             } else {
-                arena.call(handle, adapter -> basis.handle().call(
+                arena.call(this, adapter -> arena.call(basis,
                         address -> Capi.speft_bind_basis(adapter, parameter, address)));
             }
         }
@@ -451,7 +455,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void merge() {
         try (Arena arena = new Arena()) {
-            arena.call(handle, Capi::speft_merge);
+            arena.call(this, Capi::speft_merge);
         }
     }
 
@@ -462,7 +466,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void unmerge() {
         try (Arena arena = new Arena()) {
-            arena.call(handle, Capi::speft_unmerge);
+            arena.call(this, Capi::speft_unmerge);
         }
     }
 
@@ -476,7 +480,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void beginObservation(double weight) {
         try (Arena arena = new Arena()) {
-            arena.call(handle, adapter -> Capi.speft_begin_observation(adapter, weight));
+            arena.call(this, adapter -> Capi.speft_begin_observation(adapter, weight));
             announced = true;
         }
     }
@@ -494,7 +498,7 @@ public final class Adapter implements AutoCloseable {
         Tensor.requireNonNull("gradient", gradient);
         try (Arena arena = new Arena()) {
             var struct = gradient.toNative(arena, parameters.get(parameter), 0);
-            arena.call(handle, adapter -> Capi.speft_observe(adapter, parameter, struct));
+            arena.call(this, adapter -> Capi.speft_observe(adapter, parameter, struct));
         }
     }
 
@@ -515,7 +519,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void finishObservation(double weight) {
         try (Arena arena = new Arena()) {
-            arena.call(handle, adapter -> Capi.speft_finish_observation(adapter, weight));
+            arena.call(this, adapter -> Capi.speft_finish_observation(adapter, weight));
             announced = false;
         }
     }
@@ -527,7 +531,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void clearObservations() {
         try (Arena arena = new Arena()) {
-            arena.call(handle, Capi::speft_clear_observations);
+            arena.call(this, Capi::speft_clear_observations);
             announced = false;
         }
     }
@@ -619,7 +623,7 @@ public final class Adapter implements AutoCloseable {
     public void select(Progress progress) {
         try (Arena arena = new Arena()) {
             var struct = arena.progress(progress);
-            arena.call(handle, adapter -> Capi.speft_select(adapter, struct));
+            arena.call(this, adapter -> Capi.speft_select(adapter, struct));
         }
     }
 
@@ -648,7 +652,7 @@ public final class Adapter implements AutoCloseable {
             var struct = arena.progress(progress);
             speft_reselection moved = arena.own(new speft_reselection());
             withMasks(() -> {
-                arena.call(handle, adapter -> Capi.speft_reselect(adapter, struct, moved));
+                arena.call(this, adapter -> Capi.speft_reselect(adapter, struct, moved));
                 if (moved.getDue() == 0) return;
                 loan.end();
                 loan = Loan.ofMasks();
@@ -673,7 +677,7 @@ public final class Adapter implements AutoCloseable {
         try (Arena arena = new Arena()) {
             long selected = gradient.needsSelectedCount() ? selectedCount(parameter) : 0;
             var struct = gradient.toNative(arena, parameters.get(parameter), selected);
-            arena.call(handle, adapter -> Capi.speft_accumulate(adapter, parameter, struct));
+            arena.call(this, adapter -> Capi.speft_accumulate(adapter, parameter, struct));
         }
     }
 
@@ -726,7 +730,7 @@ public final class Adapter implements AutoCloseable {
     public double clipGradient(double maxNorm) {
         try (Arena arena = new Arena()) {
             double[] norm = new double[1];
-            arena.call(handle, adapter -> Capi.speft_clip_gradient(adapter, maxNorm, norm));
+            arena.call(this, adapter -> Capi.speft_clip_gradient(adapter, maxNorm, norm));
             return norm[0];
         }
     }
@@ -759,7 +763,7 @@ public final class Adapter implements AutoCloseable {
         Tensor.requireNonNull("options", options);
         try (Arena arena = new Arena()) {
             var struct = options.toNative(arena);
-            arena.call(handle, adapter -> Capi.speft_step(adapter, struct));
+            arena.call(this, adapter -> Capi.speft_step(adapter, struct));
         }
     }
 
@@ -778,7 +782,7 @@ public final class Adapter implements AutoCloseable {
             var struct = options.toNative(arena);
             var in = arena.view(x);
             var out = arena.writable("y", y);
-            arena.call(handle, adapter -> Capi.speft_linear_forward(adapter, parameter, struct, in, out));
+            arena.call(this, adapter -> Capi.speft_linear_forward(adapter, parameter, struct, in, out));
         }
     }
 
@@ -797,7 +801,7 @@ public final class Adapter implements AutoCloseable {
             var struct = options.toNative(arena);
             var in = arena.view(dy);
             var out = arena.writable("dx", dx);
-            arena.call(handle, adapter -> Capi.speft_linear_backward(adapter, parameter, struct, in, out));
+            arena.call(this, adapter -> Capi.speft_linear_backward(adapter, parameter, struct, in, out));
         }
     }
 
@@ -828,8 +832,8 @@ public final class Adapter implements AutoCloseable {
     }
 
     /**
-     * The same to a stream, which is neither flushed nor closed. What it has taken when the call fails is the caller's to
-     * discard.
+     * The same to a stream, which is neither flushed nor closed. What it has taken when the call fails is the caller's
+     * to discard.
      *
      * @param stream gets the file's bytes in order
      * @param format how exactly deltas are kept
@@ -907,6 +911,11 @@ public final class Adapter implements AutoCloseable {
 
     // ---- inside ----
 
+    @Override
+    Handle handle() {
+        return handle;
+    }
+
     private interface Call {
         long apply(long adapter, speft_tensor view);
     }
@@ -950,7 +959,7 @@ public final class Adapter implements AutoCloseable {
             long file = content == null ? arena.string("path", nameOf(path)) : 0;
             return make(context, scoring, reference -> {
                 options.setScore(arena.score(reference));
-                return arena.call(context.handle(), address -> function.apply(address, options, file));
+                return arena.call(context, address -> function.apply(address, options, file));
             });
         }
     }
@@ -979,7 +988,7 @@ public final class Adapter implements AutoCloseable {
             options.setProgress(arena.progress(progress));
             if (stream != null) options.setWriter(arena.writer(stream));
             long file = stream == null ? arena.string("path", nameOf(path)) : 0;
-            arena.call(handle, adapter -> function.apply(adapter, options, file));
+            arena.call(this, adapter -> function.apply(adapter, options, file));
         }
     }
 
@@ -993,13 +1002,13 @@ public final class Adapter implements AutoCloseable {
     private Parameter readParameter(int position) {
         try (Arena arena = new Arena()) {
             speft_parameter info = arena.own(new speft_parameter());
-            arena.call(handle, adapter -> Capi.speft_get_parameter(adapter, position, info));
+            arena.call(this, adapter -> Capi.speft_get_parameter(adapter, position, info));
             return Parameter.of(info);
         }
     }
 
     private void bind(Arena arena, int parameter, speft_weights struct, Object memory) {
-        arena.call(handle, adapter -> Capi.speft_bind_weights(adapter, parameter, struct));
+        arena.call(this, adapter -> Capi.speft_bind_weights(adapter, parameter, struct));
         bound[parameter] = memory;
     }
 
@@ -1007,7 +1016,7 @@ public final class Adapter implements AutoCloseable {
         Tensor.requireNonNull(noun, tensor);
         try (Arena arena = new Arena()) {
             speft_tensor view = arena.view(tensor);
-            arena.call(handle, adapter -> call.apply(adapter, view));
+            arena.call(this, adapter -> call.apply(adapter, view));
         }
     }
 
@@ -1015,14 +1024,14 @@ public final class Adapter implements AutoCloseable {
         try (Arena arena = new Arena()) {
             long address = arena.memory(8 * count);
             speft_tensor view = arena.view(Tensor.ofAddress(DType.INT64, address, count));
-            arena.call(handle, adapter -> call.apply(adapter, view));
+            arena.call(this, adapter -> call.apply(adapter, view));
             return Memory.longs(address, Math.toIntExact(count));
         }
     }
 
     private long[] moved(int parameter, int which) {
         try (Arena arena = new Arena()) {
-            long count = arena.call(handle, adapter -> Capi.speft_get_moved(adapter, parameter, which, null));
+            long count = arena.call(this, adapter -> Capi.speft_get_moved(adapter, parameter, which, null));
             return indices(count, (adapter, view) -> Capi.speft_get_moved(adapter, parameter, which, view));
         }
     }
@@ -1032,7 +1041,7 @@ public final class Adapter implements AutoCloseable {
             Loan current = loan;
             speft_tensor view = arena.own(new speft_tensor());
             Tensor[] lent = new Tensor[1];
-            arena.call(handle, adapter -> {
+            arena.call(this, adapter -> {
                 lending.apply(adapter, parameter, view);
                 lent[0] = Tensor.lent(view, noun, readOnly, current, handle);
                 return 0;
@@ -1061,14 +1070,14 @@ public final class Adapter implements AutoCloseable {
     private double roundingLoss(int parameter) {
         try (Arena arena = new Arena()) {
             double[] share = new double[1];
-            arena.call(handle, adapter -> Capi.speft_measure_rounding_loss(adapter, parameter, share));
+            arena.call(this, adapter -> Capi.speft_measure_rounding_loss(adapter, parameter, share));
             return share[0];
         }
     }
 
     private void clear(int parameter) {
         try (Arena arena = new Arena()) {
-            arena.call(handle, adapter -> Capi.speft_clear_gradient(adapter, parameter));
+            arena.call(this, adapter -> Capi.speft_clear_gradient(adapter, parameter));
         }
     }
 
@@ -1192,8 +1201,8 @@ public final class Adapter implements AutoCloseable {
         }
 
         /**
-         * The share of the sparse parameters' scalars to select. Exactly one of density, budget and rank is given, but for
-         * {@link Selection#MASK}, which needs none.
+         * The share of the sparse parameters' scalars to select. Exactly one of density, budget and rank is given, but
+         * for {@link Selection#MASK}, which needs none.
          *
          * @param share in (0, 1]
          * @return this
@@ -1361,9 +1370,10 @@ public final class Adapter implements AutoCloseable {
         }
 
         /**
-         * S: SpIEL reselects after step {@code window} and after every S steps from there on. With any other method but given
-         * masks and scores and {@link Selection#WEIGHT_CHANGE}, the masks are dynamic: after every S steps the host observes
-         * again, where the method needs it, and calls {@link Adapter#reselect}; scalars that leave stay as trained.
+         * S: SpIEL reselects after step {@code window} and after every S steps from there on. With any other method but
+         * given masks and scores and {@link Selection#WEIGHT_CHANGE}, the masks are dynamic: after every S steps the
+         * host observes again, where the method needs it, and calls {@link Adapter#reselect}; scalars that leave stay
+         * as trained.
          *
          * @param steps at least 1; 20 or T for SpIEL, never for others, unless it is given
          * @return this
@@ -1466,7 +1476,8 @@ public final class Adapter implements AutoCloseable {
         }
 
         /**
-         * Whether {@link Adapter#dropped} and {@link Adapter#grown} tell what the last reselection moved: 4 bytes a scalar.
+         * Whether {@link Adapter#dropped} and {@link Adapter#grown} tell what the last reselection moved: 4 bytes a
+         * scalar.
          *
          * @param track false unless it is given
          * @return this
@@ -1478,14 +1489,15 @@ public final class Adapter implements AutoCloseable {
         }
 
         /**
-         * The processes that train the adapter together. A size above 1 is {@link UnsupportedException} in this version.
+         * The processes that train the adapter together. A size above 1 is {@link UnsupportedException} in this
+         * version.
          *
          * @param rank of this process, in [0, size)
          * @param size how many there are
          * @return this
          */
         public Builder communicator(int rank, int size) {
-            if (size < 1) throw new InvalidArgumentException("communicator must have a size of at least 1, got " + size);
+            if (size < 1) throw new InvalidArgumentException("communicator must have at least 1 process, got " + size);
             processRank = rank;
             processes = size;
             return this;
@@ -1504,7 +1516,7 @@ public final class Adapter implements AutoCloseable {
                 long pointers = pointers(arena);
                 return make(context, scoring, reference -> {
                     speft_adapter_options options = toNative(arena, reference);
-                    return arena.call(context.handle(), address ->
+                    return arena.call(context, address ->
                             Capi.speft_create_adapter(address, options, pointers, parameters.size()));
                 });
             }
@@ -1525,7 +1537,7 @@ public final class Adapter implements AutoCloseable {
                 long reference = scoring == null ? 0 : arena.reference(scoring);
                 speft_adapter_options options = toNative(arena, reference);
                 long pointers = pointers(arena);
-                arena.call(context.handle(), address ->
+                arena.call(context, address ->
                         Capi.speft_plan_memory(address, options, pointers, parameters.size(), plan));
                 return new MemoryPlan(plan.getObservation(), plan.getAnnounced_observation(), plan.getSelection(),
                         plan.getTraining(), plan.getReselection());

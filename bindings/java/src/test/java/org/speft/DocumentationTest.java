@@ -28,7 +28,8 @@ class DocumentationTest {
     private String compileAndRun(String source) throws IOException {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         StringWriter messages = new StringWriter();
-        JavaFileObject file = new SimpleJavaFileObject(URI.create("string:///Example.java"), JavaFileObject.Kind.SOURCE) {
+        URI name = URI.create("string:///Example.java");
+        JavaFileObject file = new SimpleJavaFileObject(name, JavaFileObject.Kind.SOURCE) {
             @Override
             public CharSequence getCharContent(boolean ignoreEncodingErrors) {
                 return source;
@@ -55,7 +56,8 @@ class DocumentationTest {
     void the_example_of_the_readme_prints_what_it_says() throws IOException {
         String readme = Files.readString(Path.of("README.md"));
         assertEquals("0.50 -0.25\n", compileAndRun(first(readme, "test: java-example -->\n```java\n(.*?)```")));
-        try (Context context = Context.open(); Adapter saved = Adapter.load(context, folder.resolve("adapter.safetensors"))) {
+        try (Context context = Context.open();
+                Adapter saved = Adapter.load(context, folder.resolve("adapter.safetensors"))) {
             assertEquals(2, saved.state().selectedScalars());
         }
     }
@@ -66,7 +68,8 @@ class DocumentationTest {
         String body = first(source, "<pre>\\{@code\n(.*?)\n \\* \\}</pre>").replaceAll("(?m)^ \\* ?", "");
         String output = compileAndRun("import java.nio.file.Path;\nimport org.speft.*;\npublic class Example {\n"
                 + "    public static void main(String[] arguments) {\n" + body
-                + "\n        System.out.println(weights.floats().get(10) + \" \" + weights.floats().get(33));\n    }\n}\n");
+                + "\n        System.out.println(weights.floats().get(10) + \" \" + weights.floats().get(33));\n"
+                + "    }\n}\n");
         assertEquals("0.0 0.0\n", output);
         assertTrue(new File(folder.toFile(), "adapter.safetensors").isFile());
     }
@@ -76,7 +79,8 @@ class DocumentationTest {
         String source = Files.readString(Path.of("src/main/java/org/speft/Adapter.java"));
         String body = first(source, "<pre>\\{@code\n(.*?)\n \\* \\}</pre>").replaceAll("(?m)^ \\* ?", "");
         StringBuilder buffers = new StringBuilder();
-        for (String name : List.of("queryBuffer:384*384", "headBuffer:2*384", "queryGradient:384*384", "headGradient:2*384")) {
+        for (String name : List.of("queryBuffer:384*384", "headBuffer:2*384", "queryGradient:384*384",
+                "headGradient:2*384")) {
             String[] parts = name.split(":");
             buffers.append("var ").append(parts[0]).append(" = Tensor.allocate(DType.FLOAT32, ").append(parts[1])
                     .append(").floats();\n");

@@ -14,10 +14,10 @@ import org.junit.jupiter.params.provider.ValueSource;
 class LeakTest {
     /**
      * How much the resident set may grow from the second thousand adapters to the tenth, in kB. An adapter that is left
-     * behind has 64 original values, deltas, indices and two moments, names and bookkeeping: above 2 kB, and so 16 MB of
-     * 8,000. Of the arguments of its calls there are more than 30 blocks of 32 bytes at least: 8 MB. What malloc holds
-     * ready for the adapters that wait for the collector moves by up to 3.5 MB, to and fro: the least of ten samples is
-     * taken, and what is left of it is below 4 MB.
+     * behind has 64 original values, deltas, indices and two moments, names and bookkeeping: above 2 kB, and so 16 MB
+     * of 8,000. Of the arguments of its calls there are more than 30 blocks of 32 bytes at least: 8 MB. What malloc
+     * holds ready for the adapters that wait for the collector moves by up to 3.5 MB, to and fro: the least of ten
+     * samples is taken, and what is left of it is below 4 MB.
      */
     private static final long BOUND = 4096;
 

@@ -89,7 +89,8 @@ class LoadingTest {
         assertHas(probe(false, LIBRARY_PATH + ForkedJvm.NATIVES), "trained 1");
         // As when the jar cannot be extracted.
         Files.delete(scratch);
-        assertHas(probe(true, LIBRARY_PATH + ForkedJvm.NATIVES), "trained 1", "mapped " + ForkedJvm.NATIVES.toRealPath());
+        assertHas(probe(true, LIBRARY_PATH + ForkedJvm.NATIVES), "trained 1",
+                "mapped " + ForkedJvm.NATIVES.toRealPath());
     }
 
     @Test
@@ -100,7 +101,8 @@ class LoadingTest {
         String output = probe(true, PROPERTY + broken);
         assertHas(output, "status 4: ", "system property org.speft.library.path: " + broken,
                 "jar with classifier linux-x86_64: cannot be extracted: java.nio.file.NoSuchFileException: " + scratch,
-                "java.library.path: no speft_java in java.library.path: " + folder, "cause java.lang.UnsatisfiedLinkError");
+                "java.library.path: no speft_java in java.library.path: " + folder,
+                "cause java.lang.UnsatisfiedLinkError");
         assertEquals(3, output.split("status 4: ", -1).length, output); // the second time as the first
 
         output = probe(false);

@@ -42,8 +42,10 @@ final class ParityCase implements AutoCloseable {
 
     private void play(String[] words) throws IOException {
         switch (words[0]) {
-            case "context" -> context = Context.builder().threads(Integer.parseInt(keys(words, 1, "threads").get("threads")))
-                    .open();
+            case "context" -> {
+                Map<String, String> keys = keys(words, 1, "threads");
+                context = Context.builder().threads(Integer.parseInt(keys.get("threads"))).open();
+            }
             case "parameter" -> parameters.add(parameter(keys(words, 1, "name", "role", "dtype", "shape")));
             case "selection" -> select(keys(words, 1, "method", "scope", "random", "density", "budget", "rank", "seed",
                     "model_scalars", "approximation_rank", "mean"));
@@ -125,7 +127,9 @@ final class ParityCase implements AutoCloseable {
         if (given(keys, "budget")) builder.budget(Long.parseLong(keys.get("budget")));
         if (given(keys, "rank")) builder.rank(Long.parseLong(keys.get("rank")));
         if (given(keys, "model_scalars")) builder.modelScalars(Long.parseLong(keys.get("model_scalars")));
-        if (given(keys, "approximation_rank")) builder.approximationRank(Long.parseLong(keys.get("approximation_rank")));
+        if (given(keys, "approximation_rank")) {
+            builder.approximationRank(Long.parseLong(keys.get("approximation_rank")));
+        }
     }
 
     private void schedule(Map<String, String> keys) {
