@@ -20,15 +20,11 @@ import org.speft.internal.CapiConstants;
 import org.speft.internal.Memory;
 import org.speft.internal.speft_adapter_options;
 import org.speft.internal.speft_adapter_state;
-import org.speft.internal.speft_communicator;
 import org.speft.internal.speft_load_options;
 import org.speft.internal.speft_memory_plan;
-import org.speft.internal.speft_optimizer_options;
 import org.speft.internal.speft_parameter;
 import org.speft.internal.speft_reselection;
 import org.speft.internal.speft_save_options;
-import org.speft.internal.speft_schedule_options;
-import org.speft.internal.speft_selection_options;
 import org.speft.internal.speft_tensor;
 import org.speft.internal.speft_weights;
 
@@ -89,9 +85,14 @@ public final class Adapter extends Owner implements AutoCloseable {
         });
         handle.follow(this);
         List<Parameter> found = new ArrayList<>();
-        for (int position = 0; position < count; ++position) {
-            found.add(readParameter(position));
-            positions.put(found.get(position).name(), position);
+        try {
+            for (int position = 0; position < count; ++position) {
+                found.add(readParameter(position));
+                positions.put(found.get(position).name(), position);
+            }
+        } catch (RuntimeException | Error failure) { // another thread's call on the context, say
+            handle.close();
+            throw failure;
         }
         parameters = List.copyOf(found);
         if (scoring != null) scoring.setParameters(parameters);
@@ -1096,34 +1097,7 @@ public final class Adapter extends Owner implements AutoCloseable {
     public static final class Builder {
         private final Context context;
         private final List<Parameter> parameters = new ArrayList<>();
-        private Selection selection = Selection.GRADIENT;
-        private Scope scope = Scope.GLOBAL;
-        private double density;
-        private long budget;
-        private long rank;
-        private long modelScalars;
-        private RandomDraw random = RandomDraw.EXACT;
-        private long seed;
-        private long approximationRank;
-        private Mean mean = Mean.SIGNED;
-        private ScoreFunction score;
-        private Optimizer optimizer;
-        private Age age = Age.COMMON;
-        private StateType state = StateType.FLOAT32;
-        private DeltaType deltaType = DeltaType.FLOAT32;
-        private boolean moving;
-        private long totalSteps;
-        private long reselectEvery;
-        private long window;
-        private double rate;
-        private RateSchedule schedule = RateSchedule.DEFAULT;
-        private long candidates;
-        private Drop drop = Drop.MAGNITUDE;
-        private boolean keepMoments;
-        private long settledLimit;
-        private boolean trackMoves;
-        private int processRank;
-        private int processes;
+        private final AdapterOptions options = new AdapterOptions();
 
         private Builder(Context context) {
             this.context = context;
@@ -1184,7 +1158,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder selection(Selection method) {
             Tensor.requireNonNull("selection", method);
-            selection = method;
+            options.selection = method;
             return this;
         }
 
@@ -1196,7 +1170,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder scope(Scope over) {
             Tensor.requireNonNull("scope", over);
-            scope = over;
+            options.scope = over;
             return this;
         }
 
@@ -1209,7 +1183,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder density(double share) {
             requireGiven("density", share, "in (0, 1]");
-            density = share;
+            options.density = share;
             return this;
         }
 
@@ -1221,7 +1195,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder budget(long count) {
             requireGiven("budget", count, "at least 1");
-            budget = count;
+            options.budget = count;
             return this;
         }
 
@@ -1233,7 +1207,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder rank(long number) {
             requireGiven("rank", number, "at least 1");
-            rank = number;
+            options.rank = number;
             return this;
         }
 
@@ -1245,7 +1219,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder modelScalars(long count) {
             requireGiven("modelScalars", count, "at least 1");
-            modelScalars = count;
+            options.modelScalars = count;
             return this;
         }
 
@@ -1257,7 +1231,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder random(RandomDraw draw) {
             Tensor.requireNonNull("random", draw);
-            random = draw;
+            options.random = draw;
             return this;
         }
 
@@ -1268,7 +1242,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          * @return this
          */
         public Builder seed(long number) {
-            seed = number;
+            options.seed = number;
             return this;
         }
 
@@ -1280,7 +1254,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder approximationRank(long number) {
             requireGiven("approximationRank", number, "at least 1");
-            approximationRank = number;
+            options.approximationRank = number;
             return this;
         }
 
@@ -1292,7 +1266,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder mean(Mean of) {
             Tensor.requireNonNull("mean", of);
-            mean = of;
+            options.mean = of;
             return this;
         }
 
@@ -1304,7 +1278,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder score(ScoreFunction function) {
             Tensor.requireNonNull("score", function);
-            score = function;
+            options.score = function;
             return this;
         }
 
@@ -1316,7 +1290,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder optimizer(Optimizer kind) {
             Tensor.requireNonNull("optimizer", kind);
-            optimizer = kind;
+            options.optimizer = kind;
             return this;
         }
 
@@ -1328,7 +1302,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder age(Age counted) {
             Tensor.requireNonNull("age", counted);
-            age = counted;
+            options.age = counted;
             return this;
         }
 
@@ -1340,7 +1314,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder state(StateType type) {
             Tensor.requireNonNull("state", type);
-            state = type;
+            options.state = type;
             return this;
         }
 
@@ -1352,7 +1326,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder deltaType(DeltaType type) {
             Tensor.requireNonNull("deltaType", type);
-            deltaType = type;
+            options.deltaType = type;
             return this;
         }
 
@@ -1364,8 +1338,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder totalSteps(long count) {
             requireGiven("totalSteps", count, "at least 1");
-            moving = true;
-            totalSteps = count;
+            options.moving = true;
+            options.totalSteps = count;
             return this;
         }
 
@@ -1380,8 +1354,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder reselectEvery(long steps) {
             requireGiven("reselectEvery", steps, "at least 1");
-            moving = true;
-            reselectEvery = steps;
+            options.moving = true;
+            options.reselectEvery = steps;
             return this;
         }
 
@@ -1393,8 +1367,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder window(long steps) {
             requireGiven("window", steps, "at least 1");
-            moving = true;
-            window = steps;
+            options.moving = true;
+            options.window = steps;
             return this;
         }
 
@@ -1406,8 +1380,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder rate(double share) {
             requireGiven("rate", share, "in (0, 1]");
-            moving = true;
-            rate = share;
+            options.moving = true;
+            options.rate = share;
             return this;
         }
 
@@ -1419,8 +1393,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder schedule(RateSchedule curve) {
             Tensor.requireNonNull("schedule", curve);
-            moving = true;
-            schedule = curve;
+            options.moving = true;
+            options.schedule = curve;
             return this;
         }
 
@@ -1432,8 +1406,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder candidates(long count) {
             requireGiven("candidates", count, "at least 1");
-            moving = true;
-            candidates = count;
+            options.moving = true;
+            options.candidates = count;
             return this;
         }
 
@@ -1445,8 +1419,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder drop(Drop those) {
             Tensor.requireNonNull("drop", those);
-            moving = true;
-            drop = those;
+            options.moving = true;
+            options.drop = those;
             return this;
         }
 
@@ -1457,8 +1431,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          * @return this
          */
         public Builder keepMoments(boolean keep) {
-            moving = true;
-            keepMoments = keep;
+            options.moving = true;
+            options.keepMoments = keep;
             return this;
         }
 
@@ -1470,8 +1444,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder settledLimit(long count) {
             requireGiven("settledLimit", count, "at least 1");
-            moving = true;
-            settledLimit = count;
+            options.moving = true;
+            options.settledLimit = count;
             return this;
         }
 
@@ -1483,8 +1457,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          * @return this
          */
         public Builder trackMoves(boolean track) {
-            moving = true;
-            trackMoves = track;
+            options.moving = true;
+            options.trackMoves = track;
             return this;
         }
 
@@ -1498,8 +1472,8 @@ public final class Adapter extends Owner implements AutoCloseable {
          */
         public Builder communicator(int rank, int size) {
             if (size < 1) throw new InvalidArgumentException("communicator must have at least 1 process, got " + size);
-            processRank = rank;
-            processes = size;
+            options.processRank = rank;
+            options.processes = size;
             return this;
         }
 
@@ -1515,9 +1489,9 @@ public final class Adapter extends Owner implements AutoCloseable {
                 Callbacks.Scoring scoring = scoring();
                 long pointers = pointers(arena);
                 return make(context, scoring, reference -> {
-                    speft_adapter_options options = toNative(arena, reference);
+                    speft_adapter_options struct = options.toNative(arena, reference);
                     return arena.call(context, address ->
-                            Capi.speft_create_adapter(address, options, pointers, parameters.size()));
+                            Capi.speft_create_adapter(address, struct, pointers, parameters.size()));
                 });
             }
         }
@@ -1535,74 +1509,23 @@ public final class Adapter extends Owner implements AutoCloseable {
                 plan.setTokens(tokens);
                 Callbacks.Scoring scoring = scoring();
                 long reference = scoring == null ? 0 : arena.reference(scoring);
-                speft_adapter_options options = toNative(arena, reference);
+                speft_adapter_options struct = options.toNative(arena, reference);
                 long pointers = pointers(arena);
                 arena.call(context, address ->
-                        Capi.speft_plan_memory(address, options, pointers, parameters.size(), plan));
+                        Capi.speft_plan_memory(address, struct, pointers, parameters.size(), plan));
                 return new MemoryPlan(plan.getObservation(), plan.getAnnounced_observation(), plan.getSelection(),
                         plan.getTraining(), plan.getReselection());
             }
         }
 
         private Callbacks.Scoring scoring() {
-            return score == null ? null : new Callbacks.Scoring(score, List.copyOf(parameters));
+            return options.score == null ? null : new Callbacks.Scoring(options.score, List.copyOf(parameters));
         }
 
         private long pointers(Arena arena) {
             if (parameters.isEmpty()) throw new InvalidArgumentException("parameters must not be empty");
             return arena.longs(parameters.stream().map(parameter -> parameter.toNative(arena))
                     .mapToLong(speft_parameter::getCPtr).toArray());
-        }
-
-        private speft_adapter_options toNative(Arena arena, long scoreReference) {
-            speft_selection_options chosen = arena.own(new speft_selection_options());
-            chosen.setMethod(selection.code);
-            chosen.setScope(scope.code);
-            chosen.setRandom(random.code);
-            chosen.setDensity(density);
-            chosen.setBudget(budget);
-            chosen.setRank(rank);
-            chosen.setModel_scalars(modelScalars);
-            chosen.setSeed(seed);
-            chosen.setApproximation_rank(approximationRank);
-            chosen.setMean(mean.code);
-            chosen.setScore(arena.score(scoreReference));
-            if (moving) chosen.setSchedule(scheduleToNative(arena));
-            speft_optimizer_options moved = arena.own(new speft_optimizer_options());
-            moved.setKind((optimizer == null ? defaultOptimizer() : optimizer).code);
-            moved.setAge(age.code);
-            moved.setState(state.code);
-            speft_adapter_options options = arena.own(new speft_adapter_options());
-            options.setDelta_type(deltaType.code);
-            options.setSelection(chosen);
-            options.setOptimizer(moved);
-            if (processes != 0) {
-                speft_communicator communicator = arena.own(new speft_communicator());
-                communicator.setRank(processRank);
-                communicator.setSize(processes);
-                options.setCommunicator(communicator);
-            }
-            return options;
-        }
-
-        private speft_schedule_options scheduleToNative(Arena arena) {
-            speft_schedule_options struct = arena.own(new speft_schedule_options());
-            struct.setSchedule(schedule.code);
-            struct.setTotal_steps(totalSteps);
-            struct.setReselect_every(reselectEvery);
-            struct.setWindow(window);
-            struct.setRate(rate);
-            struct.setCandidates(candidates);
-            struct.setDrop(drop.code);
-            struct.setKeep_moments(keepMoments ? 1 : 0);
-            struct.setSettled_limit(settledLimit);
-            struct.setTrack_moves(trackMoves ? 1 : 0);
-            return struct;
-        }
-
-        /** SpIEL-MA grows by the moments of SM3. */
-        private Optimizer defaultOptimizer() {
-            return selection == Selection.SPIEL_MA ? Optimizer.SM3 : Optimizer.ADAMW;
         }
 
         /** C says "not given" by 0, so that a 0 that was given is refused here. */
