@@ -431,7 +431,7 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * Trains a parameter in a rotated basis.
+     * Trains a parameter in a rotated basis. This version fits bases, and does not train in them.
      *
      * @param parameter its position
      * @param basis null for the ordinary one

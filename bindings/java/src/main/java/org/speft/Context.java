@@ -12,12 +12,12 @@ import org.speft.internal.speft_logger;
 import org.speft.internal.speft_parallel_for;
 
 /**
- * One device, one stream, its threads. Adapters live in one, and keep what they need of it.
+ * One device, one stream, its threads. Adapters and bases live in one, and keep what they need of it.
  *
- * <p>A context and its adapters may be used from any thread, one call at a time; a call that meets another throws
- * {@link BusyException} and does nothing. Different contexts run side by side. Closing is legal from any thread at any
- * time: a call that runs ends first. Afterwards every method throws {@link IllegalStateException}. What is not closed
- * is let go of when it is collected.
+ * <p>A context, its adapters and its bases may be used from any thread, one call at a time; a call that meets another
+ * throws {@link BusyException} and does nothing. Different contexts run side by side. Closing is legal from any thread
+ * at any time: a call that runs ends first. Afterwards every method throws {@link IllegalStateException}. What is not
+ * closed is let go of when it is collected.
  */
 public final class Context extends Owner implements AutoCloseable {
     private final Handle handle;

@@ -17,6 +17,10 @@ final class Loan {
         return new Loan("the masks moved or the adapter was closed");
     }
 
+    static Loan ofFit() {
+        return new Loan("the basis was fitted again or closed");
+    }
+
     void end() {
         ended = true;
     }

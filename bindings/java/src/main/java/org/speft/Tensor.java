@@ -334,7 +334,7 @@ public final class Tensor {
         return lent(new speft_tensor(view, false), noun, readOnly, loan, null);
     }
 
-    /** The same for an adapter's memory, which then stays as long as a buffer on it does. */
+    /** The same for memory of a handle, which then stays as long as a buffer on it does. */
     static Tensor lent(speft_tensor view, String noun, boolean readOnly, Loan loan, Handle owner) {
         speft_dtype type = view.getDtype();
         DType dtype = DType.of(type.getCode(), type.getBits());

@@ -33,6 +33,7 @@ class CloseTest {
     private static Map<Class<?>, Object> arguments(Scene scene) {
         Tensor tensor = Numbers.tensor(1, 4, 6);
         Quantized quantized = new Quantized(Quantized.Kind.NF4, tensor, tensor, 64);
+        Basis basis = new Basis(Context.open("cpu"), 4, 6); // both are collected
         return Map.ofEntries(Map.entry(int.class, 0), Map.entry(long.class, 24L), Map.entry(double.class, 1.0),
                 Map.entry(Tensor.class, tensor), Map.entry(Buffer.class, tensor.floats()),
                 Map.entry(FloatBuffer.class, tensor.floats()), Map.entry(Quantized.class, quantized),
@@ -42,7 +43,7 @@ class CloseTest {
                 Map.entry(StepOptions.class, new StepOptions()), Map.entry(LinearOptions.class, new LinearOptions()),
                 Map.entry(Path.class, Path.of("adapter")), Map.entry(Format.class, Format.EXACT),
                 Map.entry(OutputStream.class, new ByteArrayOutputStream()), Map.entry(String.class, "add_values"),
-                Map.entry(Basis.class, new Basis(0, 4, 6)), Map.entry(Context.class, scene.context),
+                Map.entry(Basis.class, basis), Map.entry(Context.class, scene.context),
                 Map.entry(ByteBuffer.class, ByteBuffer.allocate(8)),
                 Map.entry(ScoreFunction.class, (ScoreFunction) (n, w, g, s) -> {}));
     }
@@ -242,7 +243,7 @@ class CloseTest {
     }
 
     /** Collections until something has happened; a minute of them when it does not. */
-    private static void collectUntil(BooleanSupplier happened) {
+    static void collectUntil(BooleanSupplier happened) {
         for (int i = 0; i < 6000 && !happened.getAsBoolean(); ++i) {
             System.gc();
             try {

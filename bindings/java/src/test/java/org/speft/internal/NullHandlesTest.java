@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
+import org.speft.InvalidArgumentException;
 import org.speft.Speft;
 
 /** The generated layer throws where there is no handle, whatever the layer above it does. */
@@ -23,6 +24,17 @@ class NullHandlesTest {
                 () -> Capi.speft_bind_basis(0, 0, 0));
         assertNames("context", () -> Capi.speft_synchronize(0), () -> Capi.speft_destroy_context(0),
                 () -> Capi.speft_get_context_backend(0), () -> Capi.speft_create_adapter(0, null, 0, 0));
+    }
+
+    /** It may be missing in one function, so that the library itself asks for it in the others. */
+    @Test
+    void a_missing_basis_is_named() {
+        for (Executable call : new Executable[] {() -> Capi.speft_observe_basis(0, null),
+            () -> Capi.speft_fit_basis(0, null), () -> Capi.speft_get_basis(0, null, null),
+            () -> Capi.speft_get_basis_state(0, null)}) {
+            assertEquals("basis must not be NULL", assertThrows(InvalidArgumentException.class, call).getMessage());
+        }
+        Capi.speft_destroy_basis(0);
     }
 
     @Test
