@@ -19,7 +19,7 @@ SPEFT_JAX_EXPORT void speft_jax_begin(uint32_t number);
 SPEFT_JAX_EXPORT void speft_jax_end(uint32_t number);
 
 // How many reselections steps have made since the last call. Where there is `room` for so many, their (step, dropped,
-// grown, settled) are written and forgotten.
+// grown, settled, selected) are written and forgotten.
 SPEFT_JAX_EXPORT int64_t speft_jax_take_moves(uint32_t number, int64_t *moves, int64_t room);
 
 } // extern "C"

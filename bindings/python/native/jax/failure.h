@@ -15,9 +15,10 @@ namespace speft::jax {
 class Failure : public std::exception {
 public:
     Failure(speft_status status, const std::string &message, const std::string &backend = "", int64_t native_code = 0)
-        : status_(status),
-          text_("libspeft " + std::string(speft_get_status_name(status)) + " [" + backend + " " +
-                std::to_string(native_code) + "]: " + message) {}
+        : status_(status), text_(std::string("libspeft ") + speft_get_status_name(status)) {
+        if (!backend.empty() || native_code != 0) text_ += " [" + backend + " " + std::to_string(native_code) + "]";
+        text_ += ": " + message;
+    }
 
     const char *what() const noexcept override { return text_.c_str(); }
 

@@ -48,7 +48,9 @@ std::vector<int64_t> offsets_of(int64_t examples, int64_t tokens) {
     return offsets;
 }
 
-void add(const Tap &tap, int32_t device, speft_tensor x, speft_tensor dy, int32_t layout, int64_t examples) {
+// `copies` of a batch of `examples`, side by side, as vmap brings them.
+void add(const Tap &tap, int32_t device, speft_tensor x, speft_tensor dy, int32_t layout, int64_t examples,
+         int64_t copies) {
     const Turn turn(tap.number, device);
     const speft_adapter_state state = turn.state();
     const bool observes = !state.selected || state.reselection_due;
@@ -63,6 +65,12 @@ void add(const Tap &tap, int32_t device, speft_tensor x, speft_tensor dy, int32_
     int64_t offsets_count = 0;
     speft_tensor offsets_view{};
     if (observes && state.method == SPEFT_SELECT_FISHER && examples > 0) {
+        if (examples > 1 && copies > 1) {
+            throw Failure(SPEFT_UNSUPPORTED, "selection 'fisher' counts examples by the first axis of a layer's input, "
+                                             "which under vmap may be something else: compute the loss of a batch "
+                                             "without vmap");
+        }
+        examples *= copies;
         offsets = offsets_of(examples, tokens);
         offsets_count = static_cast<int64_t>(offsets.size());
         offsets_view = {offsets.data(), x.device, 1, {SPEFT_CODE_INT, 64, 1}, &offsets_count, nullptr, 0};
@@ -99,7 +107,7 @@ ffi::Error add_gradient(int32_t device, ffi::AnyBuffer tap, ffi::AnyBuffer x, ff
             x_view.ndim = dy_view.ndim = 2;
             x_view.shape = rows.data();
             dy_view.shape = columns.data();
-            add(read_tap(first), device, x_view, dy_view, layout, examples * static_cast<int64_t>(end - begin));
+            add(read_tap(first), device, x_view, dy_view, layout, examples, static_cast<int64_t>(end - begin));
         }
     });
 }

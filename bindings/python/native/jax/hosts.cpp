@@ -73,11 +73,12 @@ int64_t speft_jax_take_moves(uint32_t number, int64_t *moves, int64_t room) {
     const std::lock_guard turn(host->turn);
     const auto count = static_cast<int64_t>(host->moves.size());
     if (count > room) return count;
-    for (const speft_reselection &moved : host->moves) {
+    for (const auto &[moved, selected] : host->moves) {
         *moves++ = moved.step;
         *moves++ = moved.dropped;
         *moves++ = moved.grown;
         *moves++ = moved.settled;
+        *moves++ = selected;
     }
     host->moves.clear();
     return count;

@@ -11,13 +11,18 @@
 
 namespace speft::jax {
 
+struct Move {
+    speft_reselection moved;
+    int64_t selected; // scalars, after it
+};
+
 struct Host {
     // One call after the other: XLA runs independent parts of a program, and programs, side by side, and Python calls
     // in between. Recursive, so that a callback that calls back in gets BUSY from the library and does not wait for
     // itself.
     std::recursive_mutex turn;
     speft_adapter *adapter = nullptr; // NULL once the host has closed it
-    std::vector<speft_reselection> moves; // those that steps have made, for Python to collect
+    std::vector<Move> moves;          // those that steps have made, for Python to collect
 };
 
 // NULL when there is none of this number any more.

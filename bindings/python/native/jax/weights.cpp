@@ -134,7 +134,7 @@ void step(const Turn &turn, const ffi::AnyBuffer &rates, const StepOptions &opti
     speft_reselection moved{};
     moved.struct_size = sizeof moved;
     check([&](auto **error) { return speft_reselect(turn.adapter(), nullptr, &moved, error); });
-    turn.host().moves.push_back(moved);
+    turn.host().moves.push_back({moved, turn.state().selected_scalars});
 }
 
 // Arguments: the adapter's number, learning rates, what taps have given back (only their order matters), dense

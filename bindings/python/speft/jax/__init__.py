@@ -26,8 +26,9 @@ It runs on the CPU: on JAX's first CPU device, with arrays that lie there as a w
 from ._adapter import Gradients, SparseAdapter
 from ._linear import Tapped, linear
 from ._native import speft_errors
+from ._sparse import SparseState, sparse
 
-__all__ = ["Gradients", "SparseAdapter", "Tapped", "linear", "speft_errors"]
+__all__ = ["Gradients", "SparseAdapter", "SparseState", "Tapped", "linear", "sparse", "speft_errors"]
 
-for _public in (Gradients, SparseAdapter, Tapped, linear, speft_errors):
+for _public in (Gradients, SparseAdapter, SparseState, Tapped, linear, sparse, speft_errors):
     _public.__module__ = __name__

@@ -387,7 +387,7 @@ class SparseAdapter:
         with self._lent("reselect", params) as copies:
             moved = self._native.reselect(progress)
         if moved is not None:
-            self._history.append(moved)
+            self._history = [*self.history, moved]
         return replace_leaves(params, copies)
 
     @property
@@ -398,9 +398,8 @@ class SparseAdapter:
     @property
     def history(self) -> list[Reselection]:
         """What each reselection has moved, since this object was made: `speft.Reselection`."""
-        wait_for_programs()
-        selected = self._native.state.selected_scalars if self._native._owned else 0
-        self._history += [Reselection(*moved, selected) for moved in take_moves(self._number)]
+        with self._turn():
+            self._history += [Reselection(*moved) for moved in take_moves(self._number)]
         return list(self._history)
 
     # ---- training ----
@@ -489,7 +488,7 @@ class SparseAdapter:
         """
         with self._turn():
             return {
-                parameter.name: np.array(jnp.from_dlpack(self._native.deltas(parameter.name)).astype(jnp.float32))
+                parameter.name: _copy_of(self._native.deltas(parameter.name)).astype(np.float32)
                 for parameter in self._native.parameters
                 if parameter.role == "sparse"
             }
@@ -692,11 +691,21 @@ def _memory_of(array: jax.Array) -> Tensor:
     return Tensor(view, (view, array))
 
 
+def _copy_of(tensor: Tensor) -> np.ndarray:
+    """A tensor of the library's in NumPy, whose DLPack knows no bfloat16."""
+    if tensor.dtype != "bfloat16":
+        return np.array(np.from_dlpack(tensor))
+    dtype = np.dtype(jnp.bfloat16)
+    size = int(np.prod(tensor.shape)) * dtype.itemsize
+    memory = (ctypes.c_char * size).from_address(int(tensor._view.data) + tensor._view.byte_offset)
+    return np.frombuffer(memory, dtype).reshape(tensor.shape).copy()
+
+
 def _fill_scores(score: ScoreFunction) -> Callable[..., None]:
     """`score` as `speft.Adapter` calls it."""
 
     def compute(name: str, weights: Tensor, gradient: Tensor | None, scores: Tensor) -> None:
-        given = np.array(jnp.from_dlpack(weights))
+        given = _copy_of(weights)
         out = np.from_dlpack(scores)
         computed = np.asarray(score(name, given, None if gradient is None else np.from_dlpack(gradient)))
         if computed.shape != out.shape:

@@ -60,13 +60,13 @@ def turn(number: int) -> Iterator[None]:
 
 
 def take_moves(number: int) -> list[tuple[int, ...]]:
-    """(step, dropped, grown, settled) of the reselections that steps have made since the last call."""
+    """(step, dropped, grown, settled, selected) of the reselections that steps have made since the last call."""
     room = 0
     while True:
-        moves = (ctypes.c_int64 * (4 * room))()
+        moves = (ctypes.c_int64 * (5 * room))()
         count = _library.speft_jax_take_moves(number, moves, room)
         if count <= room:
-            return [tuple(moves[4 * i : 4 * i + 4]) for i in range(count)]
+            return [tuple(moves[5 * i : 5 * i + 5]) for i in range(count)]
         room = count
 
 
@@ -77,7 +77,7 @@ def wait_for_programs() -> None:
         jax.effects_barrier()
 
 
-_FAILURE = re.compile(r"libspeft ([A-Z_]+) \[(\w*) (-?\d+)\]: ([^\n]*)")
+_FAILURE = re.compile(r"libspeft ([A-Z_]+)(?: \[(\w*) (-?\d+)\])?: ([^\n]*)")
 
 
 @contextmanager
@@ -98,4 +98,4 @@ def speft_errors() -> Iterator[None]:
             raise
         status, backend, native_code, message = found.groups()
         code = getattr(_capi, f"SPEFT_{status}", -1)
-        raise make_error(code, message, backend, int(native_code)) from error
+        raise make_error(code, message, backend or "", int(native_code or 0)) from error
