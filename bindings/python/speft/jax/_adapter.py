@@ -580,6 +580,7 @@ class SparseAdapter:
         """Calls of the library itself: after the programs before them, and with others kept out."""
         wait_for_programs()
         with turn(self._number):
+            self._native.handle  # noqa: B018  # raises when closed
             yield
 
     @contextmanager
@@ -639,7 +640,7 @@ class SparseAdapter:
     ) -> Any:
         dense = dense or {}
         named = self._named(params)
-        self._native.handle  # raises when closed
+        self._native.handle  # noqa: B018  # raises when closed
         operands = [
             np.array([self._number], np.uint32),
             self._rates(None) if rates is None else rates,

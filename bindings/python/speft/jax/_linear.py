@@ -38,14 +38,17 @@ class Tapped:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The weight's."""
         return tuple(self.weight.shape)
 
     @property
     def ndim(self) -> int:
+        """The weight's."""
         return int(self.weight.ndim)
 
     @property
     def dtype(self) -> Any:
+        """The weight's."""
         return self.weight.dtype
 
     def __jax_array__(self) -> NoReturn:
