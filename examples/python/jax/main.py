@@ -44,12 +44,16 @@ COLUMNS = (
 def read_command_line() -> tuple[Settings, list[str]]:
     """The settings, and the names of the methods to compare."""
     parser = argparse.ArgumentParser(
-        prog="main.py", description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="main.py",
+        description=__doc__.partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     defaults = Settings(out="out/demo-jax", threads=len(os.sched_getaffinity(0)))
     parser.set_defaults(**dataclasses.asdict(defaults), methods=METHODS)
     parser.add_argument("--out", metavar="DIRECTORY", help="for the results")
-    parser.add_argument("--methods", metavar="METHOD", nargs="+", choices=METHODS, help=f"of {', '.join(METHODS)}")
+    parser.add_argument(
+        "--methods", metavar="METHOD", nargs="+", choices=METHODS, help=f"of {', '.join(METHODS)}"
+    )
     for option, text in (
         ("--steps", "training steps"),
         ("--batch-size", "texts in a step"),
@@ -82,7 +86,9 @@ def table(report: dict) -> str:
     rows = [["method", *(heading for heading, _, _ in COLUMNS)]]
     rows += [[m["name"], *(write(m[key]) for _, key, write in COLUMNS)] for m in report["methods"]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    )
 
 
 def main() -> None:

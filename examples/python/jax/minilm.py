@@ -1,7 +1,7 @@
 """MiniLM-L6 in plain JAX: functions of a dict of arrays, and a new classifier head.
 
-The arrays have the names and the layout, [out, in], that they have in the checkpoint and in the PyTorch example, so
-that an adapter's file of either example fits the other.
+The arrays have the names and the layout, [out, in], that they have in the checkpoint and in the PyTorch
+example, so that an adapter's file of either example fits the other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
+
 from speft.jax import linear
 
 # The encoder's matrices: attention and feed-forward, but no embedding and not the head.
@@ -28,7 +29,9 @@ CONFIG = json.loads((DIRECTORY / "config.json").read_text(encoding="utf-8"))
 def load_params(labels: int, seed: int) -> dict[str, jax.Array]:
     """The pretrained weights, and a head that `seed` draws."""
     stored = load_file(DIRECTORY / "model.safetensors")
-    used = {name: array for name, array in stored.items() if array.dtype == np.float32 and "pooler" not in name}
+    used = {
+        name: array for name, array in stored.items() if array.dtype == np.float32 and "pooler" not in name
+    }
     bound = CONFIG["hidden_size"] ** -0.5
     draw = np.random.default_rng(seed)
     head = {
@@ -71,7 +74,9 @@ def encode(params: dict[str, jax.Array], ids: jax.Array, mask: jax.Array) -> jax
         attended = project(params, f"{name}.attention.output.dense", attend(params, name, hidden, mask))
         hidden = normalize(params, f"{name}.attention.output.LayerNorm", hidden + attended)
         inner = jax.nn.gelu(project(params, f"{name}.intermediate.dense", hidden), approximate=False)
-        hidden = normalize(params, f"{name}.output.LayerNorm", hidden + project(params, f"{name}.output.dense", inner))
+        hidden = normalize(
+            params, f"{name}.output.LayerNorm", hidden + project(params, f"{name}.output.dense", inner)
+        )
     return hidden
 
 

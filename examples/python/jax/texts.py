@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import minilm
 import numpy as np
+import sentiment_example  # noqa: F401
 from tokenizers import Tokenizer
 
-# Of that example only what needs no PyTorch is used.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "sentiment"))
-
+# isort: split
 import data
 from settings import Settings
 
@@ -20,7 +16,7 @@ LENGTH_UNIT = 8
 
 
 class Batches(data.Batches):
-    """Tokenized rows, from which batches are cut: a dict of ids and mask, rows × length, and one label a row."""
+    """Tokenized rows, from which batches are cut: ids and mask, rows × length, and one label a row."""
 
     def __init__(self, rows: data.Rows, max_tokens: int) -> None:
         tokenizer = Tokenizer.from_file(str(minilm.DIRECTORY / "tokenizer.json"))

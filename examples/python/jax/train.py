@@ -1,7 +1,7 @@
 """One method in a process of its own: `python train.py SETTINGS.json METHOD`, started by main.py.
 
-Leaves in the method's directory the adapter (adapter.safetensors), the figures (result.json), and the logits on the
-held-out rows (logits.npy), for verify.py to compare.
+Leaves in the method's directory the adapter (adapter.safetensors), the figures (result.json), and the logits
+on the held-out rows (logits.npy), for verify.py to compare.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import jax
 import minilm
 import numpy as np
 from predict import has_pretrained_bits, predict, scores
-from speft.jax import SparseAdapter
 from texts import load_batches
+
+from speft.jax import SparseAdapter
 
 # isort: split
 from errors import one_line_errors

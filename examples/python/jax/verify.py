@@ -1,7 +1,7 @@
 """Puts a saved adapter onto fresh weights: `python verify.py SETTINGS.json METHOD`, started by main.py.
 
-Compares its logits with those of the model that was trained, then takes the adapter off and compares every weight with
-the pretrained one, both bit by bit. Leaves the answers in the method's directory (verified.json).
+Compares its logits with those of the model that was trained, then takes the adapter off and compares every
+weight with the pretrained one, both bit by bit. Leaves the answers in the method's directory (verified.json).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import sys
 import minilm
 import numpy as np
 from predict import has_pretrained_bits, predict, same_bits
-from speft.jax import SparseAdapter
 from texts import load_batches
+
+from speft.jax import SparseAdapter
 
 # isort: split
 from errors import one_line_errors

@@ -90,12 +90,14 @@ ffi::Error add_gradient(int32_t device, ffi::AnyBuffer tap, ffi::AnyBuffer x, ff
         const size_t bytes = received->size_bytes();
         std::fill_n(static_cast<char *>(received->untyped_data()), bytes, char{0});
         speft_tensor x_view = view_of("x", x), dy_view = view_of("dy", dy);
-        const size_t taps = tap.element_count() / tap_length;
         const auto *digits = static_cast<const float *>(tap.untyped_data());
+        const size_t taps = tap.element_count() / tap_length;
+        if (taps == 0) return; // vmap over nothing
+        const size_t x_stride = x.size_bytes() / taps, dy_stride = dy.size_bytes() / taps;
         const auto x_shape = x.dimensions(), dy_shape = dy.dimensions();
         const int64_t tokens = x_shape[x_shape.size() - 2]; // behind one tap
-        std::array<int64_t, 2> rows{tokens, x_shape[x_shape.size() - 1]}, columns{tokens, dy_shape[dy_shape.size() - 1]};
-        const size_t x_stride = taps == 0 ? 0 : x.size_bytes() / taps, dy_stride = taps == 0 ? 0 : dy.size_bytes() / taps;
+        std::array<int64_t, 2> inputs{tokens, x_shape[x_shape.size() - 1]};
+        std::array<int64_t, 2> outputs{tokens, dy_shape[dy_shape.size() - 1]};
         // Equal taps stand side by side: those of a batch that vmap runs over.
         for (size_t begin = 0, end = 0; begin < taps; begin = end) {
             const float *first = digits + begin * tap_length;
@@ -103,10 +105,10 @@ ffi::Error add_gradient(int32_t device, ffi::AnyBuffer tap, ffi::AnyBuffer x, ff
             while (end < taps && std::equal(first, first + tap_length, digits + end * tap_length)) ++end;
             x_view.data = static_cast<char *>(x.untyped_data()) + begin * x_stride;
             dy_view.data = static_cast<char *>(dy.untyped_data()) + begin * dy_stride;
-            rows[0] = columns[0] = tokens * static_cast<int64_t>(end - begin);
+            inputs[0] = outputs[0] = tokens * static_cast<int64_t>(end - begin);
             x_view.ndim = dy_view.ndim = 2;
-            x_view.shape = rows.data();
-            dy_view.shape = columns.data();
+            x_view.shape = inputs.data();
+            dy_view.shape = outputs.data();
             add(read_tap(first), device, x_view, dy_view, layout, examples, static_cast<int64_t>(end - begin));
         }
     });

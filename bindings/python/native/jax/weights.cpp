@@ -34,7 +34,8 @@ double read_rate(const ffi::AnyBuffer &rates, size_t group) {
 // Lends all weights for the time of a call: where they lie changes with each.
 class Binding {
 public:
-    Binding(speft_adapter *adapter, const ffi::RemainingArgs &arguments, size_t first, const ffi::RemainingRets &results)
+    Binding(speft_adapter *adapter, const ffi::RemainingArgs &arguments, size_t first,
+            const ffi::RemainingRets &results)
         : adapter_(adapter) {
         try {
             for (size_t i = 0; i < results.size(); ++i) bind(i, input(arguments, first + i), results);

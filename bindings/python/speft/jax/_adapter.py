@@ -22,7 +22,7 @@ from .._errors import InvalidArgument, InvalidState
 from .._files import Progress, Source, Target
 from .._options import DECAYS, SELECTIONS, AdapterState, Hyperparameters, Parameter, Reselection
 from .._tensor import Tensor, set_dtype
-from ._linear import TAP_LENGTH, Tapped, make_tap
+from ._linear import Tapped, make_tap
 from ._native import (
     MOVE_WEIGHTS,
     close_host,
@@ -86,8 +86,8 @@ class SparseAdapter:
         adapter.save("adapter.safetensors")
         params = adapter.unmerge(params)
 
-    The weights stay JAX's: methods take the tree and return it, with new arrays in the place of those that are
-    trained. `step`, `merge` and `unmerge` work inside ``jax.jit``, and there in place where their tree is
+    The weights stay JAX's: methods take the tree and return it, with new arrays in the place of those that
+    are trained. `step`, `merge` and `unmerge` work inside ``jax.jit``, and there in place where their tree is
     donated; without it, XLA copies the trained arrays first, and the result is the same. Masks, deltas,
     moments and accumulated gradients are the adapter's own, outside of JAX: a step that runs is taken, once
     each time. So a step must not be run speculatively, vmapped or differentiated, and a program's order is
@@ -97,8 +97,8 @@ class SparseAdapter:
     and so see every step before them. An adapter's programs and calls take turns, from whatever thread.
 
     Args:
-        params: the tree of parameters, or one of their shapes (``jax.eval_shape``). It is not kept. The trained
-            leaves are float32, bfloat16 or float16, on JAX's first CPU device.
+        params: the tree of parameters, or one of their shapes (``jax.eval_shape``). It is not kept. The
+            trained leaves are float32, bfloat16 or float16, on JAX's first CPU device.
         targets: patterns (``fnmatch``) over the leaves' paths, ``"encoder/0/kernel"`` say.
         density: the share of the targets' scalars that is selected, in (0, 1]; 0.005 if there is neither
             `budget` nor `rank`.
@@ -109,8 +109,8 @@ class SparseAdapter:
             its mask (flat indices, integers) or to its scores (floats of its shape).
         dense: patterns of leaves that are trained in full, as a new head is.
         gradient: ``"activations"``: the targets are weights of linear layers that the loss computes by
-            `speft.jax.linear`; no gradient of their size is ever formed. ``"dense"``: any loss and any shape of
-            leaf, by JAX's own gradients.
+            `speft.jax.linear`; no gradient of their size is ever formed. ``"dense"``: any loss and any shape
+            of leaf, by JAX's own gradients.
         lr, betas, eps, weight_decay, momentum, decay: of a step; as for `speft.torch.SparseAdapter`.
         threads: CPU threads of the library; 0 for as many as the process may run on.
         options: all other options of `speft.Adapter`: `scope`, `seed`, `optimizer`, `state`, `delta_type`,
@@ -120,6 +120,9 @@ class SparseAdapter:
         speft.InvalidArgument: a pattern matches nothing, or a leaf cannot be trained; the message names it.
         speft.Unsupported: a leaf lies on another device, or on several.
     """
+
+    _history: list[Reselection]
+    _compiled: tuple[Any, Any] | None  # a loss, and what `estimate` has made of it
 
     def __init__(
         self,
@@ -197,8 +200,8 @@ class SparseAdapter:
             gradient, lr, betas, eps, weight_decay, momentum, decay, threads: as for the constructor.
 
         Raises:
-            speft.InvalidArgument: `params` lacks a leaf of the file, or it has another shape, type or content;
-                the message names it.
+            speft.InvalidArgument: `params` lacks a leaf of the file, or it has another shape, type or
+                content; the message names it.
             speft.IOFailure, speft.Corrupt, speft.Unsupported: the file cannot be read.
         """
         native = Adapter.load(Context("cpu", threads=threads), source)
@@ -255,8 +258,8 @@ class SparseAdapter:
         next `step` or, before the selection, `observe`. So what comes back is passed on, to one of them.
 
         Args:
-            loss: from the tree of parameters and other arguments to a scalar; for ``"fisher"`` a mean over the
-                examples, which the first axis of the layers' inputs counts.
+            loss: from the tree of parameters and other arguments to a scalar; for ``"fisher"`` a mean over
+                the examples, which the first axis of the layers' inputs counts.
             has_aux: whether it returns (scalar, anything), as in ``jax.value_and_grad``.
 
         Returns:
@@ -290,8 +293,8 @@ class SparseAdapter:
     ) -> None:
         """Observes the gradients of ``loss(params, batch)`` over the batches, where the selection needs any.
 
-        GRaSP and SynFlow take other things than gradients: `observe` them by hand. Where dynamic masks need new
-        observations, this makes them, when `reselection_due`.
+        GRaSP and SynFlow take other things than gradients: `observe` them by hand. Where dynamic masks need
+        new observations, this makes them, when `reselection_due`.
 
         Args:
             loss: as for `value_and_grad`; it is compiled.
@@ -307,7 +310,9 @@ class SparseAdapter:
         if method in _WITHOUT_GRADIENTS:
             return
         if method in ("synflow", "grasp", "grasp-code"):
-            raise InvalidArgument(f"selection {method!r} does not rank by gradients: observe() what it ranks by")
+            raise InvalidArgument(
+                f"selection {method!r} does not rank by gradients: observe() what it ranks by"
+            )
         if self._compiled is None or self._compiled[0] is not loss:
             self._compiled = loss, jax.jit(self.value_and_grad(loss))
         seen = 0
@@ -433,9 +438,10 @@ class SparseAdapter:
             The tree with the updated arrays.
 
         Raises:
-            speft.InvalidState: before `select`; unmerged; no gradient; `reselection_due`. In a jitted function
-                these come from the program, when its results are asked for: see `speft_errors`. The adapter is
-                as before then, but for the gradients, which are cleared; what was donated to the program is lost.
+            speft.InvalidState: before `select`; unmerged; no gradient; `reselection_due`. In a jitted
+                function these come from the program, when its results are asked for: see `speft_errors`. The
+                adapter is as before then, but for the gradients, which are cleared; what was donated to the
+                program is lost.
         """
         if gradient_scale == 0:
             raise InvalidArgument("gradient_scale must not be 0")
@@ -559,10 +565,10 @@ class SparseAdapter:
         self._hyperparameters = hyperparameters
         group = [*hyperparameters.betas, hyperparameters.eps, hyperparameters.weight_decay]
         self._group = [*map(float, group), float(hyperparameters.momentum), float(code)]
-        self._history: list[Reselection] = []
-        self._compiled: tuple[Any, Any] | None = None
+        self._history = []
+        self._compiled = None
         self._number = open_host(native.handle)
-        # Before the handle goes, which the finalizer does not hold: `native` outlives this object's last call.
+        # Which holds the adapter until its number is closed.
         self._finalizer = weakref.finalize(self, _release, self._number, native)
 
     @classmethod
@@ -622,7 +628,9 @@ class SparseAdapter:
         rates = self._hyperparameters.lr if lr is None else lr
         pair = list(rates) if isinstance(rates, (tuple, list)) else [rates, rates]
         if len(pair) != 2:
-            raise InvalidArgument(f"lr must be one number, or one for targets and one for dense ones; got {lr!r}")
+            raise InvalidArgument(
+                f"lr must be one number, or one for targets and one for dense ones; got {lr!r}"
+            )
         if any(isinstance(rate, jax.Array) for rate in pair):
             return jnp.stack([jnp.asarray(rate, jnp.float32).reshape(()) for rate in pair])
         return np.array(pair, np.float64).view(np.uint32).reshape(2, 2)
@@ -673,7 +681,7 @@ class SparseAdapter:
 
 
 def _release(number: int, native: Adapter) -> None:
-    """Programs first, then the adapter that they call."""
+    """Programs lose the adapter first; it goes after this call, if nobody else holds it."""
     close_host(number)
 
 

@@ -1,4 +1,4 @@
-"""A linear layer whose backward pass hands the adapter its input and output gradient: no dense dW is formed."""
+"""A linear layer whose backward pass hands its input and output gradient over: no dense dW is formed."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Tapped:
 
     def __jax_array__(self) -> NoReturn:
         raise TypeError(
-            f"a target of shape {self.shape} must be used by speft.jax.linear, which hands its gradient to the "
-            "adapter; for a model that uses it otherwise make the adapter with gradient='dense'"
+            f"a target of shape {self.shape} must be used by speft.jax.linear, which hands its gradient over "
+            "to the adapter; for a model that uses it otherwise make the adapter with gradient='dense'"
         )
 
 

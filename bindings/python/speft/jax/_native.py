@@ -19,7 +19,9 @@ MOVE_WEIGHTS = "speft_jax_move_weights"
 
 _path = Path(__file__).with_name("libspeft_jax.so")
 if not _path.exists():
-    raise ImportError("this package was built without speft.jax: XLA's headers, which come with jaxlib, were not there")
+    raise ImportError(
+        "this package was built without speft.jax: XLA's headers, which come with jaxlib, were not there"
+    )
 _library = ctypes.CDLL(str(_path))
 _library.speft_jax_open.argtypes = [ctypes.c_void_p]
 _library.speft_jax_open.restype = ctypes.c_uint32
@@ -60,7 +62,7 @@ def turn(number: int) -> Iterator[None]:
 
 
 def take_moves(number: int) -> list[tuple[int, ...]]:
-    """(step, dropped, grown, settled, selected) of the reselections that steps have made since the last call."""
+    """(step, dropped, grown, settled, selected) of reselections that steps have made since the last call."""
     room = 0
     while True:
         moves = (ctypes.c_int64 * (5 * room))()
@@ -82,7 +84,7 @@ _FAILURE = re.compile(r"libspeft ([A-Z_]+)(?: \[(\w*) (-?\d+)\])?: ([^\n]*)")
 
 @contextmanager
 def speft_errors() -> Iterator[None]:
-    """Makes a `speft.Error` of what a compiled program has failed with, where libspeft refused something in it.
+    """Makes a `speft.Error` of the failure of a compiled program, where libspeft has refused something in it.
 
     A program that fails tells so when its results are asked for, by ``jax.errors.JaxRuntimeError``, which has
     libspeft's message in its own; other errors pass through. ::

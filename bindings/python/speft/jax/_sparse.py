@@ -30,7 +30,7 @@ class Replacement:
 class SparseState(NamedTuple):
     """What optax keeps of it: the number of updates, for schedules. All else is the adapter's."""
 
-    count: jax.Array
+    updates: Any
 
 
 class Transformation(NamedTuple):
@@ -57,8 +57,8 @@ def sparse(
             return optax.apply_updates(params, updates), state, value
 
     ``update`` takes the step; the updates stand for the new arrays, and adding them to the old ones gives the
-    new ones to the bit, without a copy. So they are to be applied as they are, in the same program: this is the
-    last transformation of an ``optax.chain``, and the ones before it act on gradients that are arrays.
+    new ones to the bit, without a copy. So they are to be applied as they are, in the same program: this is
+    the last transformation of an ``optax.chain``, and the ones before it act on gradients that are arrays.
 
     Args:
         adapter: selected before the first update.
@@ -72,8 +72,8 @@ def sparse(
     def update(gradients: Any, state: SparseState, params: Any = None, **_: Any) -> tuple[Any, SparseState]:
         if params is None:
             raise InvalidArgument("update() needs params, which it moves")
-        lr = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        lr = learning_rate(state.updates) if callable(learning_rate) else learning_rate
         moved = adapter.step(gradients, params, lr=lr, clip_norm=clip_norm)
-        return jax.tree.map(Replacement, moved), SparseState(state.count + 1)
+        return jax.tree.map(Replacement, moved), SparseState(state.updates + 1)
 
     return Transformation(init, update)

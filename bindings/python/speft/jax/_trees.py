@@ -25,8 +25,8 @@ def replace_leaves(params: Any, changed: Mapping[str, Any]) -> Any:
     """The same tree with other leaves at some of its paths."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(params)
     names = (jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
-    return structure.unflatten(
-        [changed.get(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)]
+    return jax.tree.unflatten(
+        structure, [changed.get(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)]
     )
 
 
@@ -34,8 +34,8 @@ def choose(params: Any, targets: Patterns, dense: Patterns) -> list[Parameter]:
     """The parameters that the patterns name, the sparse ones first, each kind in the tree's order.
 
     Raises:
-        InvalidArgument: a pattern matches nothing, a leaf is matched as sparse and as dense, or its type cannot
-            be trained.
+        InvalidArgument: a pattern matches nothing, a leaf is matched as sparse and as dense, or its type
+            cannot be trained.
         Unsupported: a leaf lies where this version cannot train it.
     """
     leaves = leaves_of(params)
@@ -51,9 +51,13 @@ def choose(params: Any, targets: Patterns, dense: Patterns) -> list[Parameter]:
             if not any(fnmatchcase(name, pattern) for pattern in patterns):
                 continue
             if name in chosen:
-                raise InvalidArgument(f"parameter {name!r} is matched by targets and by dense: leave one of them")
+                raise InvalidArgument(
+                    f"parameter {name!r} is matched by targets and by dense: leave one of them"
+                )
             if str(leaf.dtype) not in SCALARS:
-                raise InvalidArgument(f"the dtype of {name!r} must be one of {', '.join(SCALARS)}; got {leaf.dtype}")
+                raise InvalidArgument(
+                    f"the dtype of {name!r} must be one of {', '.join(SCALARS)}; got {leaf.dtype}"
+                )
             refuse_placement(name, leaf)
             shape = tuple(int(size) for size in leaf.shape)
             chosen[name] = Parameter(name, shape, str(leaf.dtype), role, group=int(role == "dense"))
@@ -73,7 +77,9 @@ def find(params: Any, parameters: Sequence[Parameter], what: str = "params") -> 
     for parameter in parameters:
         leaf = leaves.get(parameter.name)
         if leaf is None:
-            raise InvalidArgument(f"{what} must have the leaf {parameter.name!r}; got {', '.join(leaves) or 'none'}")
+            raise InvalidArgument(
+                f"{what} must have the leaf {parameter.name!r}; got {', '.join(leaves) or 'none'}"
+            )
         shape, dtype = tuple(leaf.shape), str(leaf.dtype)
         if what == "params" and (shape, dtype) != (parameter.shape, parameter.dtype):
             raise InvalidArgument(
@@ -97,7 +103,9 @@ def refuse_placement(name: str, leaf: Any) -> None:
         raise InvalidArgument(f"{name!r} has been donated to another call: use what that call has returned")
     devices = sorted(leaf.devices(), key=lambda device: device.id)
     if len(devices) > 1:
-        raise Unsupported(f"{name!r} is spread over {len(devices)} devices: this version trains arrays on one")
+        raise Unsupported(
+            f"{name!r} is spread over {len(devices)} devices: this version trains arrays on one"
+        )
     if devices[0].platform != "cpu" or devices[0].id != 0:
         raise Unsupported(f"{name!r} is on {devices[0]}: this version trains on JAX's first CPU device alone")
 

@@ -25,7 +25,10 @@ def test_the_example_in_the_documentation_runs(documented, random, tmp_path, mon
         return ((batch @ params["head"]["w"]) ** 2).mean()
 
     batches = [matrix(16, 64) for _ in range(3)]
-    params = {"layers": [{"kernel": matrix(64, 64), "bias": matrix(64)} for _ in range(2)], "head": {"w": matrix(64, 2)}}
+    params = {
+        "layers": [{"kernel": matrix(64, 64), "bias": matrix(64)} for _ in range(2)],
+        "head": {"w": matrix(64, 2)},
+    }
     before = float(loss(params, batches[0]))
     names = {
         **vars(speft.jax),
@@ -47,7 +50,10 @@ def test_everything_public_has_a_docstring():
     for name in speft.jax.__all__:
         public = getattr(speft.jax, name)
         members = vars(public).items() if inspect.isclass(public) else ()
-        named = [(name, public), *((f"{name}.{member}", value) for member, value in members if member[0] != "_")]
+        named = [
+            (name, public),
+            *((f"{name}.{member}", value) for member, value in members if member[0] != "_"),
+        ]
         missing += [
             name
             for name, value in named

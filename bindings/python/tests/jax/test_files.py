@@ -41,12 +41,16 @@ print(json.dumps([[np.array(kernel).tobytes().hex() for kernel in kernels], same
 
 
 @pytest.mark.parametrize("method", ["random", "spiel-ag"])
-def test_a_fresh_process_has_the_trained_bits_and_the_original_ones(make_adapter, make_train_step, batches, tmp_path, method):
+def test_a_fresh_process_has_the_trained_bits_and_the_original_ones(
+    make_adapter, make_train_step, batches, tmp_path, method
+):
     moving = {"reselect_every": 3, "window": 2} if method == "spiel-ag" else {}
     adapter, params = make_adapter(selection=method, lr=1e-2, **moving)
     layers = params["layers"]
     base = {f"{i}": np.array(layer["kernel"]) for i, layer in enumerate(layers)}
-    np.savez(tmp_path / "base.npz", **base, **{f"b{i}": np.array(layer["bias"]) for i, layer in enumerate(layers)})
+    np.savez(
+        tmp_path / "base.npz", **base, **{f"b{i}": np.array(layer["bias"]) for i, layer in enumerate(layers)}
+    )
     params = train(make_train_step(adapter), params, batches, 7)
     adapter.save(tmp_path / "adapter.safetensors")
     command = [sys.executable, "-c", FRESH, tmp_path / "base.npz", tmp_path / "adapter.safetensors"]
@@ -58,7 +62,9 @@ def test_a_fresh_process_has_the_trained_bits_and_the_original_ones(make_adapter
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_unmerging_gives_every_original_bit_and_merging_the_trained_ones(make_adapter, make_train_step, batches, bits_of, dtype):
+def test_unmerging_gives_every_original_bit_and_merging_the_trained_ones(
+    make_adapter, make_train_step, batches, bits_of, dtype
+):
     adapter, params = make_adapter(dtype=dtype, lr=1e-2)
     base = bits_of(params)
     params = train(make_train_step(adapter), params, batches, 4)
@@ -128,7 +134,9 @@ def test_a_checkpoint_of_a_score_function_needs_it_again(make_adapter, make_trai
                 resumed.reselect(again)
 
 
-def test_another_base_is_refused_and_loses_nothing(make_adapter, make_train_step, make_params, batches, tmp_path, bits_of):
+def test_another_base_is_refused_and_loses_nothing(
+    make_adapter, make_train_step, make_params, batches, tmp_path, bits_of
+):
     adapter, params = make_adapter(lr=1e-2)
     train(make_train_step(adapter), params, batches, 2)
     adapter.save(tmp_path / "adapter.safetensors")
@@ -143,7 +151,9 @@ def test_another_base_is_refused_and_loses_nothing(make_adapter, make_train_step
         SparseAdapter.load(b"no adapter", make_params())
 
 
-def test_weights_that_somebody_else_has_changed_are_not_unmerged(make_adapter, make_train_step, batches, bits_of):
+def test_weights_that_somebody_else_has_changed_are_not_unmerged(
+    make_adapter, make_train_step, batches, bits_of
+):
     adapter, params = make_adapter(lr=1e-2)
     params = train(make_train_step(adapter), params, batches, 2)
     changed = jax.tree.map(lambda leaf: leaf + 1, params)

@@ -40,8 +40,8 @@ def test_ten_thousand_adapters_leave_nothing_behind():
     after_1000 = resident_bytes()
     for number in range(9000):
         live(close=number % 2)
-    # A leak of the smallest kind, a mask of 409 indices of 4 bytes, would come to 14 MB; an allocator's arenas vary by
-    # a few.
+    # A leak of the smallest kind, a mask of 409 indices of 4 bytes, would come to 14 MB; an allocator's
+    # arenas vary by a few.
     assert resident_bytes() - after_1000 < 9000 * 409 * 4 / 2
     assert backward._cache_size() == 1
 

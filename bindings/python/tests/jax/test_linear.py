@@ -75,7 +75,9 @@ def test_what_the_adapter_receives_is_the_gradient(data, transformed, compiled):
     adapter = SparseAdapter(params, "kernel", selection="random", density=1.0, dense="bias")
     adapter.select(params)
     value_and_grad = adapter.value_and_grad(transformed)
-    value, gradients = jax.block_until_ready((jax.jit(value_and_grad) if compiled else value_and_grad)(params, x))
+    value, gradients = jax.block_until_ready(
+        (jax.jit(value_and_grad) if compiled else value_and_grad)(params, x)
+    )
     expected_value, expected = jax.value_and_grad(loss)(params, x)
     received = np.from_dlpack(adapter.native.gradient("kernel")).reshape(12, 8)
     # float32 sums over 30 tokens of numbers below 1, in other orders.
@@ -85,20 +87,25 @@ def test_what_the_adapter_receives_is_the_gradient(data, transformed, compiled):
     assert not np.any(gradients.received["kernel"])
 
 
-def test_the_input_gradient_is_that_of_a_plain_layer(data):
+@pytest.mark.parametrize("layout", ["in_out", "out_in"])
+def test_the_input_gradient_is_that_of_a_plain_layer(data, layout):
     x, params = data
-    for layout, weight in (("in_out", params["kernel"]), ("out_in", params["kernel"].T)):
-        adapter = SparseAdapter({"w": weight}, "w", selection="random")
-        tap = adapter.taps["w"]
-        plain = jax.grad(lambda x: (linear(x, weight, layout=layout) ** 2).sum())(x)
-        tapped = jax.grad(lambda x: (linear(x, weight, layout=layout, tap=tap) ** 2).sum())(x)
-        np.testing.assert_allclose(tapped, plain, rtol=1e-5, atol=1e-5)
+    weight = params["kernel"] if layout == "in_out" else params["kernel"].T
+    adapter = SparseAdapter({"w": weight}, "w", selection="random")
+
+    def squares(x, tap=None):
+        return (linear(x, weight, layout=layout, tap=tap) ** 2).sum()
+
+    plain, tapped = (jax.grad(squares)(x, tap) for tap in (None, adapter.taps["w"]))
+    np.testing.assert_allclose(tapped, plain, rtol=1e-5, atol=1e-5)
 
 
 def test_a_plain_weight_has_an_ordinary_gradient(data):
     x, params = data
     expected = jax.grad(lambda w: ((x @ w) ** 2).sum())(params["kernel"])
-    np.testing.assert_allclose(jax.grad(lambda w: (linear(x, w) ** 2).sum())(params["kernel"]), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.grad(lambda w: (linear(x, w) ** 2).sum())(params["kernel"]), expected, rtol=1e-6
+    )
 
 
 def test_a_tap_is_data_and_serves_many_adapters_by_one_program(data):
@@ -115,7 +122,11 @@ def test_a_tap_is_data_and_serves_many_adapters_by_one_program(data):
         jax.block_until_ready(backward(adapter.taps, params))
         received.append(np.from_dlpack(adapter.native.gradient("kernel")))
     assert backward._cache_size() == 1
-    assert np.any(received[0]) and np.array_equal(received[0], received[1]) and np.array_equal(received[0], received[2])
+    assert (
+        np.any(received[0])
+        and np.array_equal(received[0], received[1])
+        and np.array_equal(received[0], received[2])
+    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
@@ -142,15 +153,20 @@ def test_a_changed_tap_is_refused(data):
     tap = adapter.taps["kernel"]
     for changed in (tap * 0.5, tap + np.eye(8, dtype=np.float32)[0], tap * 0, tap * np.nan):
         with pytest.raises(speft.InvalidArgument, match="tap must reach linear"), speft.jax.speft_errors():
-            jax.block_until_ready(jax.grad(lambda tap: linear(x, params["kernel"], tap=tap).sum())(jnp.array(changed)))
+            jax.block_until_ready(
+                jax.grad(lambda tap: linear(x, params["kernel"], tap=tap).sum())(jnp.array(changed))
+            )
 
 
 def test_a_target_that_linear_does_not_see_says_what_to_do(data):
     x, params = data
     adapter = SparseAdapter(params, "kernel", selection="random")
-    with pytest.raises(TypeError, match="must be used by speft.jax.linear"):
+    with pytest.raises(TypeError, match=r"must be used by speft\.jax\.linear"):
         adapter.value_and_grad(lambda params: jnp.matmul(x, params["kernel"]).sum())(params)
-    assert adapter.value_and_grad(lambda params: params["kernel"].weight.sum())(params)[0] == params["kernel"].sum()
+    assert (
+        adapter.value_and_grad(lambda params: params["kernel"].weight.sum())(params)[0]
+        == params["kernel"].sum()
+    )
 
 
 def test_a_tapped_weight_looks_like_its_array(data):
@@ -160,17 +176,21 @@ def test_a_tapped_weight_looks_like_its_array(data):
     assert len(jax.tree.leaves(tapped)) == 2
 
 
-@pytest.mark.parametrize("shape, layout", [((8, 12), "in_out"), ((12, 8), "out_in"), ((12,), "in_out"), ((1, 12, 8), "in_out")])
+@pytest.mark.parametrize(
+    "shape, layout", [((8, 12), "in_out"), ((12, 8), "out_in"), ((12,), "in_out"), ((1, 12, 8), "in_out")]
+)
 def test_shapes_that_do_not_fit_are_refused(data, shape, layout):
     x, _ = data
-    with pytest.raises(speft.InvalidArgument, match=r"x must be \[\.\.\., in\] and weight .*got shapes \(6, 5, 12\)"):
+    with pytest.raises(
+        speft.InvalidArgument, match=r"x must be \[\.\.\., in\] and weight .*got shapes \(6, 5, 12\)"
+    ):
         linear(x, jnp.zeros(shape), layout=layout)
     with pytest.raises(speft.InvalidArgument, match="layout must be one of out_in, in_out; got 'xy'"):
         linear(x, jnp.zeros((12, 8)), layout="xy")
 
 
 def test_the_gradient_of_a_step_cannot_be_taken(data):
-    x, params = data
+    _, params = data
     adapter = SparseAdapter(params, "kernel", selection="random", gradient="dense")
     params = adapter.select(params)
     gradients = {"kernel": jnp.ones((12, 8))}

@@ -12,7 +12,9 @@ import speft
 from speft.jax import sparse
 
 
-def test_applying_updates_gives_the_bits_of_a_step_in_place(make_adapter, make_train_step, loss, batches, bits_of):
+def test_applying_updates_gives_the_bits_of_a_step_in_place(
+    make_adapter, make_train_step, loss, batches, bits_of
+):
     adapter, params = make_adapter(lr=1e-2)
     twin, twin_params = make_adapter(lr=1e-2)
     optimizer = sparse(adapter)
@@ -31,7 +33,7 @@ def test_applying_updates_gives_the_bits_of_a_step_in_place(make_adapter, make_t
         twin_params, _ = twin_step(twin_params, batch)
         assert bits_of(params) == bits_of(twin_params)
     assert params["layers"][0]["kernel"].unsafe_buffer_pointer() == address
-    assert int(state.count) == 3 == adapter.info.steps
+    assert int(state.updates) == 3 == adapter.info.steps
 
 
 def test_schedules_and_transformations_before_it_are_optaxs(make_adapter, loss, batches, bits_of):
@@ -40,9 +42,13 @@ def test_schedules_and_transformations_before_it_are_optaxs(make_adapter, loss, 
     schedule = optax.linear_schedule(1e-2, 0.0, 4)
     optimizer = optax.chain(optax.clip(1e-3), sparse(adapter, schedule))
     state = optimizer.init(params)
+
+    def of_trained(trained, params, batch):
+        return loss({**params, "layers": trained[0], "head": trained[1]}, batch)
+
     trained = [params["layers"], params["head"]]
     for number, batch in enumerate(batches):
-        gradients = jax.grad(lambda t: loss({**params, "layers": t[0], "head": t[1]}, batch))(trained)  # noqa: B023
+        gradients = jax.grad(of_trained)(trained, params, batch)
         tree = {**params, "layers": gradients[0], "head": gradients[1]}
         updates, state = optimizer.update(tree, state, params)
         params = optax.apply_updates(params, updates)

@@ -4,12 +4,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import speft
-from speft.jax import Gradients, SparseAdapter, linear, speft_errors
+from speft.jax import Gradients, SparseAdapter, speft_errors
 
 
 @pytest.mark.parametrize(
@@ -19,11 +18,17 @@ from speft.jax import Gradients, SparseAdapter, linear, speft_errors
         ({"targets": "layers/*", "dense": "*/bias"}, "'layers/0/bias' is matched by targets and by dense"),
         ({"targets": []}, "targets: at least one pattern is needed"),
         ({"targets": "steps"}, "the dtype of 'steps' must be one of float32, bfloat16, float16; got int32"),
-        ({"targets": "head/*", "gradient": "sparse"}, "gradient must be 'activations' or 'dense', got 'sparse'"),
+        (
+            {"targets": "head/*", "gradient": "sparse"},
+            "gradient must be 'activations' or 'dense', got 'sparse'",
+        ),
         ({"targets": "head/*", "decay": "none"}, "decay must be one of original, zero, after; got 'none'"),
         ({"targets": "head/*", "selection": "best"}, "selection must be one of random, .*; got 'best'"),
         ({"targets": "head/*", "density": 2.0}, r"density must be in \(0, 1\]; got 2"),
-        ({"targets": "head/*", "selection": {"w": [1]}}, "selection names what is no target: 'w'|has nothing for the target"),
+        (
+            {"targets": "head/*", "selection": {"w": [1]}},
+            "selection names what is no target: 'w'|has nothing for the target",
+        ),
         ({"targets": "head/*", "optimizer": "adamax"}, "optimizer must be one of"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
@@ -34,14 +39,14 @@ def test_options_are_refused_by_name(make_params, options, message):
 
 
 def test_planned_methods_are_refused_by_name(make_params):
-    with pytest.raises(speft.Unsupported, match="SPARSEGRAD|sparsegrad"):
+    with pytest.raises(speft.Unsupported, match=r"SPARSEGRAD|sparsegrad"):
         SparseAdapter(make_params(), "head/*", selection="sparsegrad")
 
 
 def test_float64_is_refused_by_name():
     with jax.enable_x64(True):
         params = {"w": jnp.zeros((3, 3), jnp.float64)}
-    with pytest.raises(speft.InvalidArgument, match="the dtype of 'w' must be one of .*; got float64"):
+    with pytest.raises(speft.InvalidArgument, match=r"the dtype of 'w' must be one of .*; got float64"):
         SparseAdapter(params, "w")
 
 
@@ -54,8 +59,14 @@ def changed(params, **layer):
     "change, message",
     [
         (lambda p: {"head": p["head"]}, "params must have the leaf 'layers/0/kernel'; got head/kernel"),
-        (lambda p: changed(p, kernel=jnp.zeros((16, 12))), r"'layers/0/kernel' must be float32 \[12, 16\], got float32 \[16, 12\]"),
-        (lambda p: changed(p, kernel=jnp.zeros((12, 16), jnp.float16)), r"must be float32 \[12, 16\], got float16"),
+        (
+            lambda p: changed(p, kernel=jnp.zeros((16, 12))),
+            r"'layers/0/kernel' must be float32 \[12, 16\], got float32 \[16, 12\]",
+        ),
+        (
+            lambda p: changed(p, kernel=jnp.zeros((12, 16), jnp.float16)),
+            r"must be float32 \[12, 16\], got float16",
+        ),
     ],
     ids=["leaf", "shape", "dtype"],
 )
@@ -70,7 +81,9 @@ def test_other_trees_are_refused_by_name(make_adapter, loss, batches, call, chan
         "unmerge": adapter.unmerge,
     }
     for run in (calls[call], jax.jit(calls[call])):
-        with pytest.raises((speft.InvalidArgument, speft.InvalidState), match=message if run is calls[call] else None):
+        with pytest.raises(
+            (speft.InvalidArgument, speft.InvalidState), match=message if run is calls[call] else None
+        ):
             run(wrong)
     assert adapter.info.steps == 0
     calls[call](params)
@@ -83,7 +96,9 @@ def test_wrong_gradients_are_refused_by_name(make_adapter, loss, batches):
         adapter.step(Gradients(gradients.received, {}), params)
     with pytest.raises(speft.InvalidArgument, match="gradients: 'other' is nothing that this adapter trains"):
         adapter.step(Gradients({**gradients.received, "other": jnp.zeros(8)}, gradients.dense), params)
-    with pytest.raises(speft.InvalidArgument, match=r"gradients: 'head/kernel' must have the shape \[10, 2\], got \[2\]"):
+    with pytest.raises(
+        speft.InvalidArgument, match=r"gradients: 'head/kernel' must have the shape \[10, 2\], got \[2\]"
+    ):
         adapter.step(Gradients(gradients.received, {"head/kernel": jnp.zeros(2)}), params)
     with pytest.raises(speft.InvalidArgument, match="gradient must be float32, bfloat16 or float16"):
         adapter.step(Gradients(gradients.received, {"head/kernel": jnp.zeros((10, 2), jnp.int32)}), params)
@@ -115,7 +130,12 @@ def test_the_order_of_calls_is_kept(make_adapter, loss, batches):
     with pytest.raises(speft.InvalidState):
         adapter.observe(gradients)
     with pytest.raises(speft.InvalidState, match="layers/0/kernel"):  # handed over by nobody
-        adapter.step(Gradients({name: jnp.zeros(8) for name in adapter.taps}, {"head/kernel": gradients["head"]["kernel"]}), params)
+        adapter.step(
+            Gradients(
+                {name: jnp.zeros(8) for name in adapter.taps}, {"head/kernel": gradients["head"]["kernel"]}
+            ),
+            params,
+        )
     base = adapter.unmerge(params)
     with pytest.raises(speft.InvalidState, match="merge"):
         adapter.step(gradients, base)
@@ -131,7 +151,7 @@ def test_what_looks_at_arrays_is_refused_inside_of_jit(make_adapter, loss, batch
 def test_a_failure_in_a_program_is_a_speft_error_where_asked(make_adapter, make_train_step, batches):
     adapter, params = make_adapter(selected=False)
     train_step = make_train_step(adapter)
-    with pytest.raises(speft.InvalidState, match="^nothing is selected yet") as caught, speft_errors():
+    with pytest.raises(speft.InvalidState, match=r"^nothing is selected yet") as caught, speft_errors():
         jax.block_until_ready(train_step(jax.tree.map(jnp.copy, params), batches[0]))
     assert isinstance(caught.value.__cause__, jax.errors.JaxRuntimeError)
     with pytest.raises(jax.errors.JaxRuntimeError, match="libspeft INVALID_STATE: nothing is selected yet"):
@@ -161,7 +181,7 @@ def test_a_donated_tree_cannot_be_used_again(make_adapter, make_train_step, batc
 
 def test_arrays_elsewhere_are_refused(make_adapter, make_params, loss, batches):
     adapter, params = make_adapter()
-    first, second = jax.devices()
+    _, second = jax.devices()
     moved = jax.device_put(make_params(), second)
     with pytest.raises(speft.Unsupported, match=r"'layers/0/kernel' is on cpu:1: .* first CPU device alone"):
         SparseAdapter(moved, "layers/*/kernel")
@@ -183,7 +203,7 @@ def test_sharded_arrays_are_refused(make_adapter, make_params, loss, batches, sp
     with pytest.raises(speft.Unsupported, match="is spread over 2 devices"):
         adapter.step(gradients, spread)
     # In a program only XLA knows where arrays lie. It refuses to spread a call with effects.
-    with pytest.raises(Exception, match="Side-effect HLO must have sharding|must not be sharded"):
+    with pytest.raises(Exception, match=r"Side-effect HLO must have sharding|must not be sharded"):
         jax.block_until_ready(jax.jit(adapter.step)(gradients, {**spread, "head": params["head"]}))
     assert adapter.info.steps == 0
     adapter.step(gradients, params)
@@ -198,7 +218,12 @@ def test_a_closed_adapter_is_refused_everywhere(make_adapter, make_train_step, l
     adapter.close()
     with pytest.raises(speft.InvalidState, match="closed"), speft_errors():
         jax.block_until_ready(train_step(params, batches[0]))
-    for call in (lambda: adapter.info, lambda: adapter.masks, lambda: adapter.unmerge(kept), lambda: adapter.history):
+    for call in (
+        lambda: adapter.info,
+        lambda: adapter.masks,
+        lambda: adapter.unmerge(kept),
+        lambda: adapter.history,
+    ):
         with pytest.raises(speft.InvalidState, match="closed"):
             call()
     assert "closed" in repr(adapter)

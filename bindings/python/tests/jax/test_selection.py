@@ -20,31 +20,41 @@ def top(scores, k):
     flat = np.concatenate([score.ravel() for score in scores])
     chosen = np.sort(np.argsort(-flat, kind="stable")[:k])
     ends = np.cumsum([score.size for score in scores])
-    return [chosen[(chosen >= end - score.size) & (chosen < end)] - (end - score.size) for score, end in zip(scores, ends)]
+    return [
+        chosen[(chosen >= end - score.size) & (chosen < end)] - (end - score.size)
+        for score, end in zip(scores, ends, strict=True)
+    ]
 
 
 def mean_gradients(loss, params, batches):
     trees = [jax.grad(loss, allow_int=True)(params, batch) for batch in batches]
-    return [sum(np.array(tree["layers"][i]["kernel"], np.float64) for tree in trees) / len(trees) for i in range(2)]
+    return [
+        sum(np.array(tree["layers"][i]["kernel"], np.float64) for tree in trees) / len(trees)
+        for i in range(2)
+    ]
 
 
 @pytest.mark.parametrize("gradient", ["activations", "dense"])
-@pytest.mark.parametrize("method, score", [("gradient", lambda g, w: abs(g)), ("snip", lambda g, w: abs(g * w))])
+@pytest.mark.parametrize(
+    "method, score", [("gradient", lambda g, w: abs(g)), ("snip", lambda g, w: abs(g * w))]
+)
 def test_masks_are_those_of_the_mean_gradient(make_adapter, loss, batches, gradient, method, score):
     adapter, params = make_adapter(selected=False, selection=method, gradient=gradient, density=0.1)
     adapter.estimate(loss, params, batches)
     adapter.select(params)
-    scores = [score(g, w) for g, w in zip(mean_gradients(loss, params, batches), kernels_of(params))]
+    scores = [
+        score(g, w) for g, w in zip(mean_gradients(loss, params, batches), kernels_of(params), strict=True)
+    ]
     # The sums over tokens round differently: the k-th and the next score must be further apart than that.
     flat = np.sort(np.concatenate([each.ravel() for each in scores]))[::-1]
     assert adapter.info.selected_scalars == 35 and flat[34] > flat[35] * (1 + 1e-4)
-    for name, mask in zip(NAMES, top(scores, 35)):
+    for name, mask in zip(NAMES, top(scores, 35), strict=True):
         assert np.array_equal(adapter.masks[name], mask)
 
 
 def test_batches_count_by_their_weight(make_adapter, loss, batches):
     adapter, params = make_adapter(selected=False, selection="gradient")
-    weights = {id(batch): weight for batch, weight in zip(batches, (1.0, 4.0, 0.5))}
+    weights = {id(batch): weight for batch, weight in zip(batches, (1.0, 4.0, 0.5), strict=True)}
     adapter.estimate(loss, params, batches, weight=lambda batch: weights[id(batch)])
     by_hand, _ = make_adapter(selected=False, selection="gradient")
     value_and_grad = jax.jit(by_hand.value_and_grad(loss))
@@ -69,7 +79,7 @@ def test_fisher_counts_examples_one_by_one(make_adapter, loss, batches):
         scores = [s + np.array(one["layers"][i]["kernel"], np.float64) ** 2 for i, s in enumerate(scores)]
     flat = np.sort(np.concatenate([score.ravel() for score in scores]))[::-1]
     assert flat[34] > flat[35] * (1 + 1e-4)
-    for name, mask in zip(NAMES, top(scores, 35)):
+    for name, mask in zip(NAMES, top(scores, 35), strict=True):
         assert np.array_equal(adapter.masks[name], mask)
 
 
@@ -99,11 +109,13 @@ def test_random_masks_are_those_of_the_numpy_level(make_adapter):
     adapter, params = make_adapter(seed=5)
     twin = speft.Adapter(
         speft.Context("cpu"),
-        [speft.Parameter(name, kernel.shape) for name, kernel in zip(NAMES, kernels_of(params))],
-        selection="random", density=0.1, seed=5,
+        [speft.Parameter(name, kernel.shape) for name, kernel in zip(NAMES, kernels_of(params), strict=True)],
+        selection="random",
+        density=0.1,
+        seed=5,
     )
     kernels = kernels_of(params)
-    for name, kernel in zip(NAMES, kernels):
+    for name, kernel in zip(NAMES, kernels, strict=True):
         twin.bind_weights(name, kernel)
     twin.select()
     for name in NAMES:
@@ -111,11 +123,13 @@ def test_random_masks_are_those_of_the_numpy_level(make_adapter):
 
 
 def test_any_tree_of_scores_can_be_observed(make_adapter, make_params, loss, batches):
-    """GRaSP: what is observed are Hessian-vector products with the mean gradient, which JAX makes in a line."""
+    """GRaSP: Hessian-vector products with the mean gradient, which JAX makes in a line, are observed."""
     adapter, params = make_adapter(selected=False, selection="grasp", gradient="dense")
 
     def of_kernels(kernels):
-        layers = [{**layer, "kernel": kernel} for layer, kernel in zip(params["layers"], kernels)]
+        layers = [
+            {**layer, "kernel": kernel} for layer, kernel in zip(params["layers"], kernels, strict=True)
+        ]
         return loss({**params, "layers": layers}, batches[0])
 
     kernels = [layer["kernel"] for layer in params["layers"]]
@@ -123,8 +137,8 @@ def test_any_tree_of_scores_can_be_observed(make_adapter, make_params, loss, bat
     _, products = jax.jvp(jax.grad(of_kernels), (kernels,), (mean,))
     adapter.observe({**params, "layers": [{"kernel": product} for product in products]})
     adapter.select(params)
-    scores = [-np.array(h) * np.array(w) for h, w in zip(products, kernels)]
-    for name, mask in zip(NAMES, top(scores, 35)):
+    scores = [-np.array(h) * np.array(w) for h, w in zip(products, kernels, strict=True)]
+    for name, mask in zip(NAMES, top(scores, 35), strict=True):
         assert np.array_equal(adapter.masks[name], mask)
     other, _ = make_adapter(selected=False, selection="grasp")
     with pytest.raises(speft.InvalidArgument, match="'grasp' does not rank by gradients"):
@@ -142,7 +156,7 @@ def test_a_function_scores_numpy_arrays(make_adapter, loss, batches):
     adapter.estimate(loss, params, batches[:1])
     adapter.select(params)
     assert seen == [(name, np.float32, np.float32) for name in NAMES]
-    for name, mask in zip(NAMES, top([-abs(kernel) for kernel in kernels_of(params)], 35)):
+    for name, mask in zip(NAMES, top([-abs(kernel) for kernel in kernels_of(params)], 35), strict=True):
         assert np.array_equal(adapter.masks[name], mask)
 
 
@@ -153,7 +167,9 @@ def test_a_function_scores_16_bit_weights(make_adapter, dtype):
         return weight.astype(np.float32)
 
     adapter, params = make_adapter(selection=score, dtype=dtype)
-    for name, mask in zip(NAMES, top([kernel.astype(np.float32) for kernel in kernels_of(params)], 35)):
+    for name, mask in zip(
+        NAMES, top([kernel.astype(np.float32) for kernel in kernels_of(params)], 35), strict=True
+    ):
         assert np.array_equal(adapter.masks[name], mask)
 
 
@@ -171,10 +187,15 @@ def test_what_a_score_function_raises_comes_out(make_adapter, loss, batches):
 def test_masks_and_scores_can_be_given(make_adapter, random):
     masks = {NAMES[0]: np.array([3, 17, 60]), NAMES[1]: np.array([0])}
     adapter, params = make_adapter(selection=masks, density=None)
-    assert {name: list(mask) for name, mask in adapter.masks.items()} == {n: list(m) for n, m in masks.items()}
-    scores = {name: jnp.asarray(random.standard_normal(k.shape), jnp.float32) for name, k in zip(NAMES, kernels_of(params))}
+    assert {name: list(mask) for name, mask in adapter.masks.items()} == {
+        n: list(m) for n, m in masks.items()
+    }
+    scores = {
+        name: jnp.asarray(random.standard_normal(k.shape), jnp.float32)
+        for name, k in zip(NAMES, kernels_of(params), strict=True)
+    }
     adapter, _ = make_adapter(selection=scores)
-    for name, mask in zip(NAMES, top([np.array(score) for score in scores.values()], 35)):
+    for name, mask in zip(NAMES, top([np.array(score) for score in scores.values()], 35), strict=True):
         assert np.array_equal(adapter.masks[name], mask)
 
 
@@ -184,8 +205,10 @@ def test_weight_change_returns_to_the_weights_of_its_making(make_adapter, make_p
     selected = adapter.select(moved)
     assert bits_of(selected) == bits_of(params)
     assert bits_of(moved) != bits_of(params)
-    scores = [abs(after - before) for after, before in zip(kernels_of(moved), kernels_of(params))]
-    for name, mask in zip(NAMES, top(scores, 35)):
+    scores = [
+        abs(after - before) for after, before in zip(kernels_of(moved), kernels_of(params), strict=True)
+    ]
+    for name, mask in zip(NAMES, top(scores, 35), strict=True):
         assert np.array_equal(adapter.masks[name], mask)
 
 
@@ -202,7 +225,9 @@ def test_a_cancelled_selection_can_be_made_again(make_adapter):
 
 
 @pytest.mark.parametrize("method", ["spiel-ag", "spiel-ma", "random"])
-def test_steps_move_masks_where_no_observation_is_needed(make_adapter, make_train_step, batches, bits_of, method):
+def test_steps_move_masks_where_no_observation_is_needed(
+    make_adapter, make_train_step, batches, bits_of, method
+):
     options = {"window": 2} if method.startswith("spiel") else {}
     adapter, params = make_adapter(selection=method, reselect_every=4, lr=1e-2, seed=2, **options)
     base = bits_of(params)

@@ -23,7 +23,11 @@ def make(lend):
     """An adapter at the NumPy level of one weight, 6 × 4, which NumPy holds."""
 
     def adapter_of(weights, **options):
-        adapter = speft.Adapter(speft.Context("cpu"), [speft.Parameter("w", (6, 4), str(weights.dtype))], **{"budget": 5, **options})
+        adapter = speft.Adapter(
+            speft.Context("cpu"),
+            [speft.Parameter("w", (6, 4), str(weights.dtype))],
+            **{"budget": 5, **options},
+        )
         held = np.array(weights)
         adapter.bind_weights("w", lend(held))
         return adapter, held
@@ -35,7 +39,9 @@ def make(lend):
 def test_weights_are_refused_since_jax_arrays_are_immutable(draw, dtype):
     weights = draw(6, 4, dtype=dtype)
     adapter = speft.Adapter(speft.Context("cpu"), [speft.Parameter.of("w", weights)], budget=5)
-    with pytest.raises(speft.InvalidArgument, match="the weights of 'w' must (be writable|lend its own memory)"):
+    with pytest.raises(
+        speft.InvalidArgument, match=r"the weights of 'w' must (be writable|lend its own memory)"
+    ):
         adapter.bind_weights("w", weights)
 
 
@@ -95,7 +101,9 @@ def test_what_the_library_lends_to_be_written_can_be_read_by_jax(draw, make):
     adapter, _ = make(draw(6, 4), selection="random")
     adapter.select()
     adapter.accumulate("w", dense=draw(6, 4))
-    assert np.array_equal(np.array(jnp.from_dlpack(adapter.gradient("w"))), np.from_dlpack(adapter.gradient("w")))
+    assert np.array_equal(
+        np.array(jnp.from_dlpack(adapter.gradient("w"))), np.from_dlpack(adapter.gradient("w"))
+    )
     # What is lent to be read only needs DLPack 1.0, which jnp.from_dlpack does not ask for: by way of NumPy.
     with pytest.raises(BufferError, match="read-only"):
         jnp.from_dlpack(adapter.deltas("w"))

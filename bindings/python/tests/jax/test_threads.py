@@ -12,7 +12,9 @@ import speft
 from speft.jax import SparseAdapter, linear
 
 
-def test_two_adapters_in_two_threads_give_what_they_give_alone(make_adapter, make_train_step, batches, bits_of):
+def test_two_adapters_in_two_threads_give_what_they_give_alone(
+    make_adapter, make_train_step, batches, bits_of
+):
     def train(seed):
         adapter, params = make_adapter(seed=seed, lr=1e-2, selection="spiel-ag", reselect_every=3, window=2)
         train_step = make_train_step(adapter)
@@ -115,7 +117,9 @@ def test_a_dropped_adapter_is_gone_for_its_programs(random):
     adapter = SparseAdapter(params, "w", selection="random", density=1.0)
     params = adapter.select(params)
     taps = adapter.taps
-    backward = jax.jit(lambda taps: jax.grad(lambda taps: linear(params["w"], params["w"], tap=taps["w"]).sum())(taps))
+    backward = jax.jit(
+        lambda taps: jax.grad(lambda taps: linear(params["w"], params["w"], tap=taps["w"]).sum())(taps)
+    )
     jax.block_until_ready(backward(taps))
     del adapter
     with pytest.raises(speft.InvalidState, match="closed"), speft.jax.speft_errors():

@@ -16,11 +16,15 @@ def twins(random, lend):
     """One weight under an adapter of each level, with the same masks: moves both, and compares their bits."""
 
     def make(dtype="float32", **options):
-        step_options = {name: options.pop(name) for name in ("lr", "decay", "weight_decay", "momentum") if name in options}
+        step_options = {
+            name: options.pop(name) for name in ("lr", "decay", "weight_decay", "momentum") if name in options
+        }
         weights = np.array(jnp.asarray(random.standard_normal((9, 7), dtype=np.float32), dtype))
         options = {"selection": "random", "budget": 20, "seed": 3, **options}
         numpy_level = speft.Adapter(
-            speft.Context("cpu"), [speft.Parameter("w", (9, 7), dtype), speft.Parameter("b", (5,), role="dense", group=1)], **options
+            speft.Context("cpu"),
+            [speft.Parameter("w", (9, 7), dtype), speft.Parameter("b", (5,), role="dense", group=1)],
+            **options,
         )
         bias = random.standard_normal(5, dtype=np.float32)
         params = {"w": jnp.array(weights), "b": jnp.array(bias)}
@@ -87,13 +91,17 @@ def test_a_step_outside_of_jit_gives_the_same_and_donates_nothing(twins, random)
 
 def test_clipping_scale_and_two_learning_rates_are_those_of_the_numpy_level(twins, random):
     adapter, params, numpy_level, _, compare = twins()
-    step = jax.jit(functools.partial(adapter.step, lr=(3e-3, 7e-2), clip_norm=0.5, gradient_scale=0.25), donate_argnums=1)
+    step = jax.jit(
+        functools.partial(adapter.step, lr=(3e-3, 7e-2), clip_norm=0.5, gradient_scale=0.25), donate_argnums=1
+    )
     for _ in range(3):
         gradients = draw_gradients(random, "float32")
         for name, gradient in gradients.items():
             numpy_level.accumulate(name, dense=gradient)
         assert numpy_level.clip_gradient(0.5) > 0.5
-        numpy_level.step([speft.Hyperparameters(lr=3e-3), speft.Hyperparameters(lr=7e-2)], gradient_scale=0.25)
+        numpy_level.step(
+            [speft.Hyperparameters(lr=3e-3), speft.Hyperparameters(lr=7e-2)], gradient_scale=0.25
+        )
         params = step(gradients, params)
     compare(params)
 
@@ -115,7 +123,9 @@ def test_a_traced_learning_rate_is_the_float32_number_that_it_is(twins, random):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_gradients_from_activations_equal_the_numpy_level_to_the_bit(random, lend, layout, shape, dtype):
     weights = np.array(jnp.asarray(random.standard_normal(shape, dtype=np.float32), dtype))
-    numpy_level = speft.Adapter(speft.Context("cpu"), [speft.Parameter("w", shape, dtype)], selection="gradient", budget=30)
+    numpy_level = speft.Adapter(
+        speft.Context("cpu"), [speft.Parameter("w", shape, dtype)], selection="gradient", budget=30
+    )
     params = {"w": jnp.array(weights)}
     numpy_level.bind_weights("w", lend(weights))
     adapter = SparseAdapter(params, "w", selection="gradient", budget=30)
@@ -163,8 +173,12 @@ def test_adamw_agrees_with_float64(make_adapter, loss, batches):
     for name, get in named.items():
         expected = original[name].ravel()
         expected[masks[name]] += deltas[name]
-        # A step of Adam is at most about lr; 8 of them, each with a few roundings of 2^-24 in what it divides.
-        assert np.abs(np.array(get(params), np.float64).ravel() - expected).max() < 8 * 1e-2 * 16 * 2**-24 + 2**-24
+        # A step of Adam is at most about lr; 8 of them, each with a few roundings of 2^-24 in what it
+        # divides.
+        assert (
+            np.abs(np.array(get(params), np.float64).ravel() - expected).max()
+            < 8 * 1e-2 * 16 * 2**-24 + 2**-24
+        )
 
 
 def test_deltas_are_numpy_arrays_whatever_they_are_kept_in(make_adapter, make_train_step, batches):
@@ -240,7 +254,9 @@ def test_accumulated_backward_passes_add_up(make_adapter, loss, batches):
     accumulated = np.array(np.from_dlpack(adapter.native.gradient("layers/0/kernel")))
     dense = [jax.grad(loss, allow_int=True)(params, batch)["layers"][0]["kernel"] for batch in batches[:2]]
     expected = np.array(dense[0] + dense[1]).ravel()[adapter.masks["layers/0/kernel"]]
-    np.testing.assert_allclose(accumulated, expected, rtol=1e-5, atol=1e-7)  # sums over 12 tokens in other orders
+    np.testing.assert_allclose(
+        accumulated, expected, rtol=1e-5, atol=1e-7
+    )  # sums over 12 tokens in other orders
     adapter.step(summed, params)
     assert adapter.info.steps == 1
 
@@ -270,7 +286,9 @@ def test_has_aux_returns_it(make_adapter, loss, batches):
 
 
 def test_no_dense_gradient_of_a_target_is_formed(random):
-    params = {"kernel": jnp.asarray(random.standard_normal((1031, 517), dtype=np.float32))}  # sizes of nothing else
+    params = {
+        "kernel": jnp.asarray(random.standard_normal((1031, 517), dtype=np.float32))
+    }  # sizes of nothing else
     adapter = SparseAdapter(params, "kernel", selection="random")
     params = adapter.select(params)
     x = jnp.asarray(random.standard_normal((8, 1031), dtype=np.float32))
