@@ -568,8 +568,8 @@ class SparseAdapter:
         self._history = []
         self._compiled = None
         self._number = open_host(native.handle)
-        # Which holds the adapter until its number is closed.
-        self._finalizer = weakref.finalize(self, _release, self._number, native)
+        # Runs before this object lets go of `native`: programs lose the adapter first.
+        self._finalizer = weakref.finalize(self, close_host, self._number)
 
     @classmethod
     def _from_file(
@@ -678,11 +678,6 @@ class SparseAdapter:
             with speft_errors():
                 moved = jax.block_until_ready(run(*operands, **attributes))
         return replace_leaves(params, dict(zip(named, moved, strict=True)))
-
-
-def _release(number: int, native: Adapter) -> None:
-    """Programs lose the adapter first; it goes after this call, if nobody else holds it."""
-    close_host(number)
 
 
 def _refuse_traced(call: str, tree: Any) -> None:
