@@ -4,9 +4,9 @@
 #
 #     speft_archive(OUTPUT EXPORTS OBJECTS...)
 #
-# OUTPUT is the archive, EXPORTS a file of symbols, a line each, OBJECTS objects and archives. Nothing is compiled for it.
-# As a script (-P) it does the work: the linker joins the objects and drops what the exports do not reach; then every
-# other symbol becomes local. GNU's linker and objcopy are needed.
+# OUTPUT is the archive, EXPORTS a file of symbols, a line each, OBJECTS objects and archives. Nothing is compiled for
+# it. As a script (-P) it does the work: the linker joins the objects and drops what the exports do not reach; then
+# every other symbol becomes local. GNU's linker and objcopy are needed.
 if(CMAKE_SCRIPT_MODE_FILE)
   function(run)
     execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)

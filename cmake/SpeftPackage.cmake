@@ -1,5 +1,5 @@
-# How programs find an installed libspeft: by CMake's find_package(speft), or by pkg-config. Both find it from where they
-# lie themselves, so that the tree can be moved.
+# How programs find an installed libspeft: by CMake's find_package(speft), or by pkg-config. Both find it from where
+# they lie themselves, so that the tree can be moved.
 include(CMakePackageConfigHelpers)
 
 set(SPEFT_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/speft)

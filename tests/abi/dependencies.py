@@ -2,8 +2,8 @@
 
     dependencies.py build/lib/libspeft.so build/lib/libspeft.a
 
-A shared library names the libraries it needs. An archive does not: each symbol that it leaves undefined has to be in one
-of this machine's own. GCC's unwinder is inside of either.
+A shared library names the libraries it needs. An archive does not: each symbol that it leaves undefined has
+to be in one of this machine's own. GCC's unwinder is inside of either.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An installed libspeft as its users find it: by CMake's find_package and by pkg-config, shared and static, moved.
+"""An installed libspeft as users find it: by CMake's find_package or pkg-config, shared or static, moved.
 
 SPEFT_ROOT is the installed tree, build/installed without it.
 """
@@ -24,7 +24,8 @@ NEEDED = re.compile(r"\(NEEDED\)[^\[]*\[([^\]]+)\]")
 def run(*command: object, **environment: str) -> str:
     """What the command prints; its own words when it fails."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    variables = {**os.environ, **environment}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=variables)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -92,7 +93,8 @@ def test_pkg_config_archive(prefix: Path, tmp_path: Path) -> None:
 def test_pkg_config_static(prefix: Path, tmp_path: Path) -> None:
     """All inside, libc too. glibc warns that what it opens at run time still has to be of its own version."""
     program = tmp_path / "static"
-    run("cc", "-std=gnu11", "-static", *SOURCES, *pkg_config(prefix, "--static", "--cflags", "--libs"), "-o", program)
+    options = pkg_config(prefix, "--static", "--cflags", "--libs")
+    run("cc", "-std=gnu11", "-static", *SOURCES, *options, "-o", program)
     assert not read_needed(program)
     assert run(program) == "0.50 -0.25\n"
 

@@ -1,4 +1,4 @@
-/* An adapter's life on a layer of 8 × 8 weights, and a failure, by any copy of the library: a table of its functions. */
+/* An adapter's life on a layer of 8 × 8 weights, and a failure, by any copy of the library: a table of functions. */
 #ifndef SPEFT_TESTS_PACKAGE_LIFE_H
 #define SPEFT_TESTS_PACKAGE_LIFE_H
 
@@ -16,8 +16,8 @@ struct library {
 #undef MEMBER
 };
 
-/* The weights that `library` trains, [64], and the implementation that selected them. 0, or 1 with a message on standard
- * error. */
+/* The weights that `library` trains, [64], and the implementation that selected them. 0, or 1 with a message on
+ * standard error. */
 int live(const struct library *library, float weights[64], const char **implementation);
 
 /* The copy that the program is linked with. */

@@ -22,7 +22,8 @@ void train(speft_context *context, std::vector<float> &weights) {
     slopes[10] = -0.5f;
     slopes[33] = 0.25f;
     std::vector<std::int64_t> shape = {8, 8};
-    speft_tensor layer = {weights.data(), {SPEFT_DEVICE_CPU, 0}, 2, {SPEFT_CODE_FLOAT, 32, 1}, shape.data(), nullptr, 0};
+    speft_tensor layer = {weights.data(), {SPEFT_DEVICE_CPU, 0}, 2, {SPEFT_CODE_FLOAT, 32, 1},
+                          shape.data(), nullptr, 0};
     speft_tensor dense = layer;
     dense.data = slopes.data();
     const speft_weights lent = {sizeof lent, SPEFT_WEIGHTS_DENSE, &layer, nullptr};

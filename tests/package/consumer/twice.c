@@ -1,6 +1,6 @@
 /* Two copies of the library in one process: the program's own, from the archive, and the shared one of argv[1], which
- * is opened late. Each keeps its state to itself, and they give the same bits by the same code. Linked with -rdynamic, so that the
- * program's own functions stand in front of the shared ones of the same names. Prints "0.50 -0.25". */
+ * is opened late. Each keeps its state to itself, and they give the same bits by the same code. Linked with -rdynamic,
+ * so that the program's own functions stand in front of the shared ones of the same names. Prints "0.50 -0.25". */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>

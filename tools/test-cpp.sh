@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# What C++ users have: the installed packages, the header's tests, the examples. The native build has to be there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/stage.sh
+source tools/cpp-examples.sh
+
+results=build/results
+mkdir -p $results
+
+install_library() {
+    for component in runtime development; do
+        cmake --install build --prefix "$SPEFT_ROOT" --component $component >/dev/null
+    done
+}
+
+# CTest counts them as one; here each is a case. With the cases that the C ABI has recorded (tests/parity).
+header_tests() {
+    local cases=$PWD/build/parity
+    mkdir -p "$cases" && build/tests/parity/record "$cases" 2
+    SPEFT_PARITY_CASES=${SPEFT_PARITY_CASES:-$cases} build/bindings/cpp/tests/cpp_tests --color_output=no \
+        --logger=HRF,error,stdout:JUNIT,all,$results/cpp.xml
+}
+
+package_tests() {
+    $python -m pytest -q -p no:cacheprovider --junitxml $results/cpp-package.xml tests/package examples/cpp/tests
+}
+
+[ "$SPEFT_ROOT" != "$PWD/build/installed" ] || stage 'C++: install' install_library
+stage 'C++: tests of the header' header_tests
+stage 'C++: examples' build_examples
+stage 'C++: packages and examples' package_tests
