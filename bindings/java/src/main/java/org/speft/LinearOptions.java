@@ -1,0 +1,30 @@
+package org.speft;
+
+import org.speft.internal.speft_linear_options;
+
+/**
+ * How a linear layer is computed.
+ *
+ * @param layout of its weight
+ * @param deltaOnly Δ in place of W+Δ, for hosts with a product of their own
+ * @param accumulate whether the result is added to what the output holds
+ */
+public record LinearOptions(Layout layout, boolean deltaOnly, boolean accumulate) {
+    /** [out, in], W+Δ, written over the output. */
+    public LinearOptions() {
+        this(Layout.OUT_IN, false, false);
+    }
+
+    /** As the components say. */
+    public LinearOptions {
+        Tensor.requireNonNull("layout", layout);
+    }
+
+    speft_linear_options toNative(Arena arena) {
+        speft_linear_options struct = arena.own(new speft_linear_options());
+        struct.setLayout(layout.code);
+        struct.setDelta_only(deltaOnly ? 1 : 0);
+        struct.setAccumulate(accumulate ? 1 : 0);
+        return struct;
+    }
+}
