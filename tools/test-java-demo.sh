@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/stage.sh
 source tools/java-demo.sh
-mkdir -p build/java-demo build/results
+mkdir -p build/java-demo/short-run build/results
 
 write_reference() {
     python examples/java/sentiment/src/test/python/reference.py build/java-demo/reference.json
@@ -21,7 +21,13 @@ run_tests() {
     return $status
 }
 
+python_tests() {
+    JAVA_DEMO_RUN=build/java-demo/short-run python -m pytest -q -p no:cacheprovider \
+        --junitxml build/results/java-demo-python.xml examples/java/sentiment/src/test/python
+}
+
 stage 'Java demo: trace the encoder' trace_encoder
 stage 'Java demo: reference from Python' write_reference
 stage 'Java demo: install the binding' install_binding
 stage 'Java demo: tests' run_tests
+stage 'Java demo: its adapters in Python' python_tests

@@ -40,12 +40,16 @@ final class Batches {
     }
 
     private static HuggingFaceTokenizer openTokenizer(Settings settings) throws IOException {
-        return HuggingFaceTokenizer.newInstance(
-                Path.of(settings.model(), "tokenizer.json"),
-                Map.of(
-                        "truncation", "true",
-                        "maxLength", Integer.toString(settings.maxTokens()),
-                        "padding", "false"));
+        Map<String, String> options = Map.of(
+                "truncation", "true",
+                "maxLength", Integer.toString(settings.maxTokens()),
+                "padding", "false");
+        try {
+            return HuggingFaceTokenizer.newInstance(Path.of(settings.model(), "tokenizer.json"), options);
+        } catch (RuntimeException failure) { // as which DJL throws whatever its tokenizers have to say
+            throw new InputException("--model " + settings.model() + ": tokenizer.json cannot be used ("
+                    + failure.getMessage() + ")");
+        }
     }
 
     /** Every row once: for evaluation. */

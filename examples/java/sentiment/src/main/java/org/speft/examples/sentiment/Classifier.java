@@ -4,6 +4,7 @@ import ai.djl.Device;
 import ai.djl.Model;
 import ai.djl.ModelException;
 import ai.djl.engine.Engine;
+import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
@@ -48,14 +49,19 @@ final class Classifier implements AutoCloseable {
         model = Model.newInstance("model", Device.cpu(), "PyTorch");
         try {
             model.load(Path.of(settings.model()), "model", Map.of("trainParam", "true"));
-        } catch (ModelException failure) {
-            throw new InputException("--model " + settings.model() + ": " + failure.getMessage());
+        } catch (ModelException | EngineException failure) {
+            throw new InputException("--model " + settings.model() + ": PyTorch cannot load model.pt ("
+                    + failure.getMessage().lines().findFirst().orElse("") + ")");
         }
         encoder = model.getBlock();
         store = new ParameterStore(model.getNDManager(), false);
         encoder.getParameters().forEach(entry -> parameters.put(entry.getValue().getName(), entry.getValue()));
 
-        long features = array("encoder.embeddings.LayerNorm.weight").size();
+        if (targets().isEmpty()) {
+            throw new InputException("--model " + settings.model() + ": model.pt has no parameters encoder.encoder.…,"
+                    + " as examples/python/torchscript/trace.py names them");
+        }
+        long features = array(targets().get(0)).getShape().get(1);
         Engine.getInstance().setRandomSeed(settings.seed());
         for (Parameter parameter : head.getParameters().values()) { // as torch.nn.Linear begins
             parameter.setInitializer(new UniformInitializer((float) (1 / Math.sqrt(features))));

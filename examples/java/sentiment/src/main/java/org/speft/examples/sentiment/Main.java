@@ -111,7 +111,7 @@ public final class Main {
     /** This program once more, in a fresh JVM; if that fails it has said why, and this one ends with its status. */
     private static void startAgain(String what, Path settings, String method)
             throws IOException, InterruptedException {
-        int status = new ProcessBuilder(
+        ProcessBuilder process = new ProcessBuilder(
                         Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                         "-cp",
                         System.getProperty("java.class.path"),
@@ -119,9 +119,10 @@ public final class Main {
                         what,
                         settings.toString(),
                         method)
-                .inheritIO()
-                .start()
-                .waitFor();
+                .inheritIO();
+        // Between its loops PyTorch's threads sleep, instead of keeping libspeft's from the cores.
+        process.environment().putIfAbsent("OMP_WAIT_POLICY", "passive");
+        int status = process.start().waitFor();
         if (status != 0) {
             System.exit(status);
         }

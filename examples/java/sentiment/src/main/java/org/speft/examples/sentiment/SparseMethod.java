@@ -12,6 +12,7 @@ import org.speft.Context;
 import org.speft.DType;
 import org.speft.Gradient;
 import org.speft.Hyperparameters;
+import org.speft.Reselection;
 import org.speft.Scope;
 import org.speft.Selection;
 
@@ -31,6 +32,8 @@ final class SparseMethod implements Method {
     private final Schedule schedule;
     /** Of the adapter's parameters, which libspeft knows by their position here. */
     private final List<String> names;
+
+    private final List<Reselection> reselections = new ArrayList<>();
 
     /** The learning rate, falling linearly to zero. */
     private record Schedule(double learningRate, int steps) {
@@ -112,8 +115,15 @@ final class SparseMethod implements Method {
         handOver(adapter::accumulate);
         double rate = schedule.at(adapter.state().steps());
         adapter.step(new Hyperparameters().lr(rate));
-        adapter.reselect(); // moves the masks where that is due
+        if (adapter.state().reselectionDue()) {
+            reselections.add(adapter.reselect());
+        }
         return loss;
+    }
+
+    /** What has moved in the masks, each time that they have. */
+    List<Reselection> reselections() {
+        return List.copyOf(reselections);
     }
 
     /** Adapter.observe or Adapter.accumulate. */

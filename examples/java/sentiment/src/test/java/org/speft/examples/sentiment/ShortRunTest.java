@@ -10,6 +10,7 @@ import com.google.gson.JsonParser;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -24,6 +25,8 @@ class ShortRunTest {
 
     @Test
     void everyMethodTrainsReloadsAndUnmerges() throws IOException, InterruptedException {
+        out = Path.of(Reference.property("short.run")); // stays, for Python to load the adapters
+        Files.deleteIfExists(out.resolve("report.json"));
         assertEquals(0, run("--steps", "3", "--max-rows", "400", "--salience-batches", "2"));
 
         JsonObject report = JsonParser.parseString(Files.readString(out.resolve("report.json"))).getAsJsonObject();
@@ -64,6 +67,25 @@ class ShortRunTest {
                 "error: --max-rows: expected at least 5 rows, of which a fifth is held out, got 3\n",
                 Files.readString(out.resolve("errors")));
         assertFalse(Files.exists(out.resolve("report.json")));
+    }
+
+    @Test
+    void aBrokenModelIsOneLine(@TempDir Path broken) throws IOException, InterruptedException {
+        Files.writeString(broken.resolve("model.pt"), "no module");
+        Files.writeString(broken.resolve("tokenizer.json"), "no tokenizer");
+        assertEquals(2, run("--methods", "head-only", "--model", broken.toString()));
+        assertOneLine("error: --model " + broken + ": tokenizer.json cannot be used (");
+
+        Path tokenizer = Path.of(Reference.property("model"), "tokenizer.json");
+        Files.copy(tokenizer, broken.resolve("tokenizer.json"), StandardCopyOption.REPLACE_EXISTING);
+        assertEquals(2, run("--methods", "head-only", "--model", broken.toString()));
+        assertOneLine("error: --model " + broken + ": PyTorch cannot load model.pt (");
+    }
+
+    private void assertOneLine(String start) throws IOException {
+        List<String> lines = Files.readAllLines(out.resolve("errors"));
+        assertEquals(1, lines.size(), lines.toString());
+        assertTrue(lines.get(0).startsWith(start), lines.get(0));
     }
 
     /** Runs the program, its errors in a file, and gives its exit status. */
