@@ -17,7 +17,7 @@ static void throw_failure(JNIEnv *jenv, const speft_error *error) {
     jobject failure = (*jenv)->CallStaticObjectMethod(jenv, java.upcalls, java.make_failure,
                                                       (jint)speft_get_error_status(error), message, backend,
                                                       (jlong)speft_get_error_native_code(error));
-    if (failure) (*jenv)->Throw(jenv, (jthrowable)failure);
+    if (!(*jenv)->ExceptionCheck(jenv) && failure) (*jenv)->Throw(jenv, (jthrowable)failure);
 }
 
 static void throw_null_handle(JNIEnv *jenv, const char *noun) {

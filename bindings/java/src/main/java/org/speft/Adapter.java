@@ -1537,6 +1537,7 @@ public final class Adapter implements AutoCloseable {
         }
 
         private long pointers(Arena arena) {
+            if (parameters.isEmpty()) throw new InvalidArgumentException("parameters must not be empty");
             return arena.longs(parameters.stream().map(parameter -> parameter.toNative(arena))
                     .mapToLong(speft_parameter::getCPtr).toArray());
         }

@@ -213,7 +213,7 @@ public final class Tensor {
         if (buffer instanceof ByteBuffer whole) {
             bytes = whole.slice().order(ByteOrder.nativeOrder());
         } else if (buffer != null) {
-            throw new InvalidArgumentException("bytes() needs a tensor over a ByteBuffer, this one is over a "
+            throw new InvalidArgumentException("bytes() needs a tensor over a ByteBuffer, this one is over "
                     + nameOf(buffer) + ": ask for its elements");
         } else {
             long size = dtype.bytes() * count();
@@ -399,7 +399,7 @@ public final class Tensor {
             case INT8, UINT8 -> false;
         };
         if (!fits) {
-            throw new InvalidArgumentException(noun + " must be a buffer of " + dtype + ", got a " + nameOf(buffer));
+            throw new InvalidArgumentException(noun + " must be a buffer of " + dtype + ", got " + nameOf(buffer));
         }
     }
 

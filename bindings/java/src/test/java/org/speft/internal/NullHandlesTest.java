@@ -1,0 +1,40 @@
+package org.speft.internal;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.speft.Speft;
+
+/** The generated layer throws where there is no handle, whatever the layer above it does. */
+class NullHandlesTest {
+    @BeforeAll
+    static void load() {
+        Speft.version();
+    }
+
+    @Test
+    void a_missing_handle_is_named() {
+        assertNames("adapter", () -> Capi.speft_step(0, null), () -> Capi.speft_merge(0),
+                () -> Capi.speft_destroy_adapter(0), () -> Capi.speft_count_parameters(0),
+                () -> Capi.speft_bind_basis(0, 0, 0));
+        assertNames("context", () -> Capi.speft_synchronize(0), () -> Capi.speft_destroy_context(0),
+                () -> Capi.speft_get_context_backend(0), () -> Capi.speft_create_adapter(0, null, 0, 0));
+    }
+
+    @Test
+    void a_freed_struct_is_named() {
+        speft_tensor tensor = new speft_tensor();
+        tensor.close();
+        tensor.close();
+        NullPointerException failure = assertThrows(NullPointerException.class, tensor::getNdim);
+        assertTrue(failure.getMessage().contains("speft_tensor"), failure.getMessage());
+    }
+
+    private static void assertNames(String noun, Executable... calls) {
+        for (Executable call : calls) assertEquals(noun, assertThrows(NullPointerException.class, call).getMessage());
+    }
+}
