@@ -29,6 +29,7 @@ from transformers.utils import logging
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
+TOKENIZER = ("tokenizer.json", "vocab.txt")
 TOLERANCE = 1e-4  # of values near 1 after six layers, summed in another order
 
 
@@ -58,13 +59,18 @@ def main() -> None:
     parser.add_argument("--model", metavar="CHECKPOINT", type=Path, help="a BERT (default: MiniLM-L6)")
     options = parser.parse_args()
     checkpoint = options.model or packaged_checkpoint()
+    for name in TOKENIZER:
+        if not (checkpoint / name).is_file():
+            sys.exit(f"error: {checkpoint}: expected a checkpoint with {name}")
     encoder = load_encoder(checkpoint)
     module = trace(Features(encoder), encoder.config.vocab_size)
     check(module, encoder)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in ("tokenizer.json", "vocab.txt"):
+    for name in TOKENIZER:
         shutil.copyfile(checkpoint / name, options.out / name)
-    module.save(options.out / "model.pt")
+    unfinished = options.out / "model.pt.unfinished"
+    module.save(unfinished)
+    unfinished.rename(options.out / "model.pt")  # there only when all of it is
 
 
 def packaged_checkpoint() -> Path:
