@@ -11,10 +11,12 @@ trace_encoder() {
 
 # Into Maven's local repository, where the example finds it as any other package.
 install_binding() {
+    local root
+    root=$(realpath "${SPEFT_ROOT:-build/installed}")
     mkdir -p build/logs
     {
-        cmake -S bindings/java -B build/java-natives -G Ninja -DSPEFT_ROOT="$(realpath "${SPEFT_ROOT:-build/installed}")" \
-            -DSPEFT_JAVA_OUTPUT="$PWD/build/java" && cmake --build build/java-natives
+        cmake -S bindings/java -B build/java-natives -G Ninja -DSPEFT_ROOT="$root" -DSPEFT_JAVA_OUTPUT="$PWD/build/java" &&
+            cmake --build build/java-natives
     } >build/logs/java-natives.log 2>&1 || { tail -20 build/logs/java-natives.log; return 1; }
     mvn -q -B -Dstyle.color=never -f bindings/java/pom.xml -DskipTests -Dmaven.javadoc.skip install
 }

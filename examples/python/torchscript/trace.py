@@ -1,13 +1,13 @@
-"""Turns a BERT checkpoint into a TorchScript file that other languages can train: `python trace.py DIRECTORY`.
+"""Turns a BERT checkpoint into TorchScript that other languages can train: `python trace.py DIRECTORY`.
 
 Writes into DIRECTORY, which it makes:
-    model.pt         the encoder and the mean over a text's tokens, for torch::jit::load and whatever is built on it
+    model.pt         the encoder and the mean over a text's tokens, for torch::jit::load and what builds on it
     tokenizer.json   how texts become token numbers, for the Hugging Face tokenizers of any language
     vocab.txt        the same as a list of word pieces, for tokenizers written by hand
 
-The module takes token numbers and attention mask, both int64 [texts, tokens], and gives float32 [texts, hidden]: what
-the Python demo (../sentiment/model.py) feeds to its head, from parameters of the same names. The sizes may differ from
-call to call. All parameters require gradients; there is no dropout.
+The module takes token numbers and attention mask, both int64 [texts, tokens], and gives float32 [texts,
+hidden]: what the Python demo (../sentiment/model.py) feeds to its head, from parameters of the same names.
+The sizes may differ from call to call. All parameters require gradients; there is no dropout.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ TOLERANCE = 1e-4  # of values near 1 after six layers, summed in another order
 class Features(nn.Module):
     """A text's mean hidden state, by BERT's own layers and plain tensor operations.
 
-    What transformers does between the layers is written out: its masks ask questions about values, whose answers a
-    trace would keep. Attention is the plain one, of operations that every version of PyTorch has.
+    What transformers does between the layers is written out: its masks ask questions about values, whose
+    answers a trace would keep. Attention is the plain one, of operations that every version of PyTorch has.
     """
 
     def __init__(self, encoder: BertModel) -> None:
@@ -54,7 +54,7 @@ class Features(nn.Module):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Traces MiniLM-L6, or another BERT, for programs in other languages.")
+    parser = argparse.ArgumentParser(description="Traces MiniLM-L6, or another BERT, for other languages.")
     parser.add_argument("out", metavar="DIRECTORY", type=Path, help="for the module and the tokenizer")
     parser.add_argument("--model", metavar="CHECKPOINT", type=Path, help="a BERT (default: MiniLM-L6)")
     options = parser.parse_args()

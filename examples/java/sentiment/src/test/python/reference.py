@@ -1,5 +1,6 @@
-"""Writes what the Python demo makes of the reviews, for the Java tests to compare: `python reference.py FILE`."""
+"""Writes what the Python demo makes of the reviews, for the Java tests: `python reference.py FILE`."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -27,8 +28,8 @@ def main(path: str) -> None:
     model = load_classifier(None, len(dataset.label_names), SETTINGS.seed)
     logits, _ = predict(model, held_out)
     content = {
-        "train": {"texts": everything.train.texts, "labels": everything.train.labels, "tokens": tokens[0]},
-        "held_out": {"texts": everything.held_out.texts, "labels": everything.held_out.labels, "tokens": tokens[1]},
+        "train": {**dataclasses.asdict(everything.train), "tokens": tokens[0]},
+        "held_out": {**dataclasses.asdict(everything.held_out), "tokens": tokens[1]},
         "max_rows": SETTINGS.max_rows,
         "few_train": dataset.train.texts,
         "few_held_out": dataset.held_out.texts,

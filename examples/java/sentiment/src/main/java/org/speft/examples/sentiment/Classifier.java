@@ -71,12 +71,12 @@ final class Classifier implements AutoCloseable {
         train(Set.of());
     }
 
-    /** Before the first use of the engine: no network, as many threads as asked for, and the module as it is written. */
+    /** Before the first use of the engine: no network, as many threads as asked for, the module as it is written. */
     private static void configureEngine(Settings settings) {
         System.setProperty("ai.djl.offline", "true");
         System.setProperty("ai.djl.pytorch.num_threads", Integer.toString(settings.threads()));
-        // What the optimizer makes of a module depends on the texts' lengths that it has seen. Without it the same texts
-        // give the same bits in every process.
+        // What the optimizer makes of a module depends on the lengths of texts that it has seen. Without it the same
+        // texts give the same bits in every process.
         System.setProperty("ai.djl.pytorch.graph_optimizer", "false");
     }
 

@@ -23,8 +23,8 @@ final class DirectMemory {
         boolean shared = array.toByteBuffer(true).get(0) != original;
         memory.put(0, original);
         if (!shared) {
-            throw new IllegalArgumentException(
-                    "'" + array.getName() + "': expected a contiguous array, of which DJL gives the memory and no copy");
+            throw new IllegalArgumentException("'" + array.getName()
+                    + "': expected a contiguous array, of which DJL gives the memory and no copy");
         }
         return memory;
     }
