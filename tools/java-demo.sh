@@ -13,6 +13,7 @@ trace_encoder() {
 install_binding() {
     local root
     root=$(realpath "${SPEFT_ROOT:-build/installed}")
+    [ -f "$root/lib/libspeft.so.0" ] || { echo "error: there is no libspeft in $root"; return 1; }
     mkdir -p build/logs
     {
         cmake -S bindings/java -B build/java-natives -G Ninja -DSPEFT_ROOT="$root" -DSPEFT_JAVA_OUTPUT="$PWD/build/java" &&

@@ -121,8 +121,8 @@ class ClassifierTest {
             assertTrue(last < first, last + " after " + first);
         }
         assertArrayEquals(matrix, classifier.array(classifier.targets().get(0)).toFloatArray());
-        classifier.array("head.weight").set(weight);
-        classifier.array("head.bias").set(bias);
+        DirectMemory.of(classifier.array("head.weight")).asFloatBuffer().put(weight);
+        DirectMemory.of(classifier.array("head.bias")).asFloatBuffer().put(bias);
     }
 
     private static Batches.Batch batch() throws IOException {
