@@ -1,0 +1,22 @@
+//! How the program ends when something the user gave cannot be used: one line, and exit status 2.
+
+use std::fmt;
+
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What is wrong, and where: the one line that the user sees.
+#[derive(Debug)]
+pub struct InputError(pub String);
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InputError {}
+
+/// `Err` with an [`InputError`]: `input_error(format!("{path}, line {number}: the text is empty"))`.
+pub fn input_error<T>(message: String) -> Result<T> {
+    Err(InputError(message).into())
+}
