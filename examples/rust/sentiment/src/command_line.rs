@@ -4,16 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::errors::{input_error, Result};
+use crate::errors::{Result, input_error};
 use crate::settings::{MethodName, Settings};
 
-const EVERY_METHOD: [MethodName; 5] = [
-    MethodName::HeadOnly,
-    MethodName::Random,
-    MethodName::Gradient,
-    MethodName::Snip,
-    MethodName::SpielAg,
-];
+const EVERY_METHOD: [MethodName; 5] =
+    [MethodName::HeadOnly, MethodName::Random, MethodName::Gradient, MethodName::Snip, MethodName::SpielAg];
 
 /// Fine-tunes MiniLM-L6 in candle to tell positive from negative texts: compares ways to choose the trained weights,
 /// and checks that sparse adapters reload and unmerge exactly.
@@ -84,6 +79,19 @@ struct Options {
 }
 
 impl CommandLine {
+    /// What the program was started with; a mistake in it is one line, and exit status 2.
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            if !error.use_stderr() {
+                error.exit() // --help, which goes to stdout
+            }
+            let text = error.to_string();
+            let mistake = text.split("\n\n").next().unwrap_or(&text); // then come hints
+            eprintln!("{}", mistake.split_whitespace().collect::<Vec<_>>().join(" "));
+            std::process::exit(2);
+        })
+    }
+
     /// The settings, and the methods to compare, each once.
     pub fn settings(self) -> Result<(Settings, Vec<MethodName>)> {
         let options = self.options;

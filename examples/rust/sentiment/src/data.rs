@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use flate2::read::GzDecoder;
 use tokenizers::Tokenizer;
 
-use crate::errors::{input_error, Result};
+use crate::errors::{Result, input_error};
 use crate::python_random::MersenneTwister;
 use crate::settings::Settings;
 
@@ -172,7 +172,7 @@ impl Batches {
     }
 
     /// Every row once: for evaluation.
-    pub fn in_order_of_length(&self, size: usize) -> impl Iterator<Item = Result<Batch>> + '_ {
+    pub fn in_order_of_length(&self, size: usize) -> impl Iterator<Item = Result<Batch>> {
         let mut order: Vec<usize> = (0..self.tokens.len()).collect();
         order.sort_by_key(|&row| self.tokens[row].len());
         let chunks: Vec<_> = order.chunks(size).map(<[usize]>::to_vec).collect();
@@ -180,8 +180,8 @@ impl Batches {
     }
 
     /// `count` batches, going through all rows before any comes again.
-    pub fn shuffled(&self, count: usize, size: usize, seed: &str) -> impl Iterator<Item = Result<Batch>> + '_ {
-        self.shuffled_rows(count, size, seed).into_iter().map(|rows| self.batch(rows))
+    pub fn shuffled(&self, count: usize, size: usize, seed: String) -> impl Iterator<Item = Result<Batch>> {
+        self.shuffled_rows(count, size, &seed).into_iter().map(|rows| self.batch(rows))
     }
 
     /// The rows of each batch. Texts of similar length share one, which halves the padding: sixteen batches' worth of

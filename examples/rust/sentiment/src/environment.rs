@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use crate::errors::Result;
 
@@ -19,7 +19,7 @@ pub fn describe_environment() -> Result<Value> {
         "memory_bytes": kilobytes.ok_or("/proc/meminfo has no MemTotal line")? * 1024,
         "system": std::fs::read_to_string("/proc/version")?.trim(),
         "versions": {
-            "speft": "0",
+            "speft": speft::version(),
             "candle": locked_version("candle-core"),
             "tokenizers": locked_version("tokenizers"),
         },

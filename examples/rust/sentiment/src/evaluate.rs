@@ -8,7 +8,7 @@ use candle_nn::loss::cross_entropy;
 
 use crate::data::{Batches, Rows};
 use crate::errors::Result;
-use crate::model::{load_classifier, Classifier};
+use crate::model::{Classifier, load_classifier};
 use crate::settings::Settings;
 use crate::values::with_values;
 

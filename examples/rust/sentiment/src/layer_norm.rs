@@ -51,21 +51,26 @@ impl CustomOp1 for LayerNorm {
     /// dx = (g − mean(g) − n·mean(g·n)) / √(variance + ε), with n the normalized row and g = dy·weight.
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let mut dx = Vec::with_capacity(x.elem_count());
-        with_values(x, |x| with_values(dy, |dy| with_values(&self.weight, |weight| {
-            let features = weight.len();
-            for (x, dy) in x.chunks_exact(features).zip(dy.chunks_exact(features)) {
-                let (mean, scale) = self.moments(x);
-                let row = || x.iter().zip(dy).zip(weight).map(|((x, dy), weight)| ((x - mean) * scale, dy * weight));
-                let (mut sum, mut product) = (0f64, 0f64);
-                for (normalized, g) in row() {
-                    sum += f64::from(g);
-                    product += f64::from(g * normalized);
-                }
-                let (g_mean, slope) = ((sum / features as f64) as f32, (product / features as f64) as f32);
-                dx.extend(row().map(|(normalized, g)| (g - g_mean - normalized * slope) * scale));
-            }
-            Ok(())
-        })))?;
+        with_values(x, |x| {
+            with_values(dy, |dy| {
+                with_values(&self.weight, |weight| {
+                    let features = weight.len();
+                    for (x, dy) in x.chunks_exact(features).zip(dy.chunks_exact(features)) {
+                        let (mean, scale) = self.moments(x);
+                        let row =
+                            || x.iter().zip(dy).zip(weight).map(|((x, dy), weight)| ((x - mean) * scale, dy * weight));
+                        let (mut sum, mut product) = (0f64, 0f64);
+                        for (normalized, g) in row() {
+                            sum += f64::from(g);
+                            product += f64::from(g * normalized);
+                        }
+                        let (g_mean, slope) = ((sum / features as f64) as f32, (product / features as f64) as f32);
+                        dx.extend(row().map(|(normalized, g)| (g - g_mean - normalized * slope) * scale));
+                    }
+                    Ok(())
+                })
+            })
+        })?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }
@@ -87,7 +92,8 @@ mod tests {
     #[test]
     fn gradient_is_that_of_finite_differences() -> Result<()> {
         let mut random = MersenneTwister::from_number(1);
-        let mut tensor = |rows: usize| Tensor::from_vec(random.uniform(rows * FEATURES, 1.0), (rows, FEATURES), &Device::Cpu);
+        let mut tensor =
+            |rows: usize| Tensor::from_vec(random.uniform(rows * FEATURES, 1.0), (rows, FEATURES), &Device::Cpu);
         let (x, factors) = (Var::from_tensor(&tensor(3)?)?, tensor(3)?);
         let norm = LayerNorm { weight: tensor(1)?.squeeze(0)?, bias: tensor(1)?.squeeze(0)?, epsilon: 1e-12 };
         let gradients = weighted_sum(&norm, &x, &factors)?.backward()?;

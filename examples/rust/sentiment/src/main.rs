@@ -1,13 +1,14 @@
 //! Fine-tunes a language model sparsely and in other ways, and compares them: `sentiment --help` tells the options.
 //!
-//! methods.rs is where libspeft is called, linear.rs where it gets its gradients. Beside them:
+//! sparse.rs is where libspeft is called, linear.rs where its gradients come from, lend.rs how it gets at the weights.
+//! Beside them:
 //!     command_line.rs   the options                  settings.rs   what a comparison is run with
 //!     data.rs           texts, labels, batches       model.rs      the encoder, its new head, its targets
-//!     layer_norm.rs     layer norm with a gradient   values.rs     tensors as slices
+//!     methods.rs        what each method trains      values.rs     tensors as slices
+//!     layer_norm.rs     layer norm with a gradient   python_random.rs  the Python example's split, batches, head
 //!     train.rs          one method, in a process     verify.rs     reload and unmerge, checked
 //!     evaluate.rs       predictions, equal bits      report.rs     table and report.json
 //!     environment.rs    machine and versions         progress.rs   how far a run is
-//!     python_random.rs  the Python example's split, batches and head
 
 mod command_line;
 mod data;
@@ -15,6 +16,7 @@ mod environment;
 mod errors;
 mod evaluate;
 mod layer_norm;
+mod lend;
 mod linear;
 mod methods;
 mod model;
@@ -31,19 +33,18 @@ mod verify;
 mod against_python;
 
 use std::path::Path;
-use std::process::{exit, Command};
+use std::process::{Command, exit};
 use std::time::Instant;
 
-use clap::Parser;
 use serde::de::DeserializeOwned;
 
 use command_line::{CommandLine, Stage};
-use errors::{input_error, Result};
+use errors::{Result, input_error};
 use report::{MethodResult, Report, Verified};
 use settings::{MethodName, Settings};
 
 fn main() {
-    let command_line = CommandLine::parse();
+    let command_line = CommandLine::read();
     let done = match &command_line.stage {
         Some(Stage::Train { settings, method }) => Settings::read(settings).and_then(|s| train::train(&s, *method)),
         Some(Stage::Verify { settings, method }) => Settings::read(settings).and_then(|s| verify::verify(&s, *method)),

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokenizers::{Tokenizer, TruncationParams};
 
 use crate::data::Batch;
-use crate::errors::{input_error, Result};
+use crate::errors::{Result, input_error};
 use crate::layer_norm::LayerNorm;
 use crate::linear::{GradientSink, Linear};
 use crate::python_random::MersenneTwister;
@@ -77,6 +77,15 @@ impl Classifier {
         let mean = sum.broadcast_div(&batch.mask.sum_keepdim(1)?)?;
         mean.matmul(&self.head_weight.t()?)?.broadcast_add(&self.head_bias)
     }
+
+    /// The weight of this name, if it is one that is trained.
+    pub fn trainable(&self, name: &str) -> Option<&Var> {
+        match name {
+            "head.weight" => Some(&self.head_weight),
+            "head.bias" => Some(&self.head_bias),
+            _ => self.targets.iter().find(|(target, _)| target == name).map(|(_, var)| var),
+        }
+    }
 }
 
 impl Layer {
@@ -121,7 +130,8 @@ pub fn load_classifier(directory: &Path, labels: usize, seed: u32) -> Result<Cla
         Ok(stored) => stored,
         Err(error) => return input_error(format!("{}: no model could be loaded ({error})", file.display())),
     };
-    let mut loader = Loader { directory, stored, epsilon: config.layer_norm_eps, weights: BTreeMap::new(), targets: vec![] };
+    let mut loader =
+        Loader { directory, stored, epsilon: config.layer_norm_eps, weights: BTreeMap::new(), targets: vec![] };
     let words = loader.take("embeddings.word_embeddings.weight")?;
     let positions = loader.take("embeddings.position_embeddings.weight")?;
     let first_kind = loader.take("embeddings.token_type_embeddings.weight")?.get(0)?;

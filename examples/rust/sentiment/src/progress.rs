@@ -38,6 +38,7 @@ impl Progress {
 pub fn peak_memory() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()).ok_or("/proc/self/status has no VmHWM line")?;
+    let kilobytes =
+        line.and_then(|line| line.split_whitespace().next()).ok_or("/proc/self/status has no VmHWM line")?;
     Ok(kilobytes.parse::<u64>()? * 1024)
 }

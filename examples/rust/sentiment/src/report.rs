@@ -48,16 +48,8 @@ pub struct Report {
     pub environment: Value,
 }
 
-const HEADINGS: [&str; 8] = [
-    "method",
-    "accuracy",
-    "loss",
-    "trained scalars",
-    "density",
-    "adapter file",
-    "time of a step",
-    "peak memory",
-];
+const HEADINGS: [&str; 8] =
+    ["method", "accuracy", "loss", "trained scalars", "density", "adapter file", "time of a step", "peak memory"];
 
 impl Report {
     /// The methods as lines, then the checks and the time.

@@ -10,12 +10,12 @@ use candle_core::Tensor;
 use candle_nn::loss::cross_entropy;
 use serde::Serialize;
 
-use crate::data::{load_dataset, Batch, Batches};
+use crate::data::{Batch, Batches, load_dataset};
 use crate::errors::Result;
 use crate::evaluate::{has_pretrained_bits, predict, save_logits, scores};
 use crate::methods::make_method;
 use crate::model::{load_classifier, load_tokenizer};
-use crate::progress::{peak_memory, Progress};
+use crate::progress::{Progress, peak_memory};
 use crate::report::MethodResult;
 use crate::settings::{MethodName, Settings};
 
@@ -25,7 +25,7 @@ pub fn train(settings: &Settings, name: MethodName) -> Result<()> {
     let model = load_classifier(&settings.model, dataset.label_names.len(), settings.seed)?;
     let batches = Batches::new(&dataset.train, &tokenizer)?;
     let shuffled = |purpose: &str, count: usize| {
-        batches.shuffled(count, settings.batch_size, &format!("{purpose} {}", settings.seed))
+        batches.shuffled(count, settings.batch_size, format!("{purpose} {}", settings.seed))
     };
     let mut method = make_method(name, &model, settings)?;
     let sink = method.sink();

@@ -1,7 +1,7 @@
 //! The memory behind candle's tensors, read as slices.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{bail, CpuStorage, Layout, Result, Storage, Tensor};
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
 /// The float32 values of a tensor that lies row after row, without gaps.
 pub fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

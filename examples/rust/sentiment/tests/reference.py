@@ -9,7 +9,7 @@ sys.path.insert(0, str(HERE.parents[3] / "python" / "sentiment"))
 
 import torch
 from data import Batches, load_dataset
-from model import checkpoint_directory, load_classifier, load_tokenizer
+from model import checkpoint_directory, linear_weights, load_classifier, load_tokenizer
 from settings import Settings
 
 TEXTS_COMPARED = 8
@@ -20,8 +20,8 @@ tokenizer = load_tokenizer(None)
 batches = Batches(dataset.train, tokenizer, settings.max_tokens)
 model = load_classifier(None, len(dataset.label_names), settings.seed)
 batch = next(batches.shuffled(1, TEXTS_COMPARED, seed="training 0"))
-with torch.no_grad():
-    logits = model(batch.inputs)
+logits = model(batch.inputs)
+torch.nn.functional.cross_entropy(logits, batch.labels).backward()
 
 json.dump(
     {
@@ -33,6 +33,8 @@ json.dump(
         "tokens": batch.inputs["input_ids"].tolist(),
         "head": model.head.weight.flatten().tolist() + model.head.bias.tolist(),
         "logits": logits.flatten().tolist(),
+        "gradient_norms": [[name, model.get_parameter(name).grad.norm().item()] for name in linear_weights(model)],
+        "head_gradient": model.head.weight.grad.flatten().tolist(),
     },
     sys.stdout,
 )
