@@ -1,0 +1,918 @@
+//! The adapter: the C calls as methods.
+
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use speft_sys as sys;
+
+use crate::basis::Basis;
+use crate::binding::Bound;
+use crate::builder::AdapterBuilder;
+use crate::callback::{Pinned, Report, Reporter};
+use crate::communicator::Link;
+use crate::context::{Context, Host};
+use crate::error::{Error, Result, to_i64};
+use crate::gradient::Gradient;
+use crate::linear::LinearOptions;
+use crate::native::empty;
+use crate::optimizer::StepOptions;
+use crate::options::{Role, Selection};
+use crate::parameter::Parameter;
+use crate::quantization::Quantized;
+use crate::score::Scorer;
+use crate::storage::{LoadOptions, SaveOptions, Source, Target};
+use crate::tensor::{RawTensor, TensorView, TensorViewMut};
+
+/// Which parameter of an adapter: its position, or its name.
+pub trait Which: sealed::Sealed {
+    /// Its position among `parameters`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is not there. Positions are the library's to check.
+    fn position(&self, parameters: &[Parameter]) -> Result<i64>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for usize {}
+    impl Sealed for str {}
+    impl Sealed for String {}
+    impl<T: Sealed + ?Sized> Sealed for &T {}
+}
+
+impl Which for usize {
+    fn position(&self, _: &[Parameter]) -> Result<i64> {
+        to_i64("parameter", *self)
+    }
+}
+
+impl Which for str {
+    fn position(&self, parameters: &[Parameter]) -> Result<i64> {
+        let found = parameters.iter().position(|parameter| parameter.name() == self);
+        found.map(|position| position as i64).ok_or_else(|| {
+            let names: Vec<_> = parameters.iter().map(Parameter::name).collect();
+            Error::refuse(format!("parameter must be one of ({}); got {self:?}", names.join(", ")))
+        })
+    }
+}
+
+impl Which for String {
+    fn position(&self, parameters: &[Parameter]) -> Result<i64> {
+        self.as_str().position(parameters)
+    }
+}
+
+impl<T: Which + ?Sized> Which for &T {
+    fn position(&self, parameters: &[Parameter]) -> Result<i64> {
+        (**self).position(parameters)
+    }
+}
+
+/// Where an adapter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AdapterState {
+    /// Whether the masks are chosen, or came from a file.
+    pub selected: bool,
+    /// Whether the weights hold round(θ0+δ) now.
+    pub merged: bool,
+    /// The method; `None` for one that this version of the crate does not know.
+    pub selection: Option<Selection>,
+    /// Updates so far.
+    pub steps: i64,
+    /// Batches that the selection has seen.
+    pub observations: i64,
+    /// Over all sparse parameters.
+    pub selected_scalars: i64,
+    /// Those and the dense ones.
+    pub trained_scalars: i64,
+    /// All scalars of the sparse parameters: the denominator of the density.
+    pub targeted_scalars: i64,
+    /// No longer selected, but changed: dynamic masks.
+    pub settled_scalars: i64,
+    /// The step after which the masks move next, the present one when that is due; `None`: they do not.
+    pub next_reselection: Option<i64>,
+    /// Whether [`Adapter::reselect`] has to come before the next step.
+    pub reselection_due: bool,
+}
+
+/// What a reselection moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reselection {
+    /// After which step it came.
+    pub step: i64,
+    /// Scalars that are no longer selected; with dynamic masks they are settled.
+    pub dropped: i64,
+    /// Scalars that are newly selected.
+    pub grown: i64,
+    /// Scalars of the settled set, now.
+    pub settled: i64,
+}
+
+/// Which of the scalars that a reselection moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// Those that are no longer selected.
+    Dropped,
+    /// Those that are newly selected.
+    Grown,
+}
+
+/// For each targeted parameter a mask, deltas, the original values and the optimizer's state.
+///
+/// The host lends its weights, and gets them back to read: for each call that touches them with [`bind`](Self::bind),
+/// whose guard ends the loan, or for longer with [`bind_raw`](Self::bind_raw) and a promise. Five calls touch weights:
+/// [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect), [`merge`](Self::merge) and
+/// [`unmerge`](Self::unmerge). On the adapter itself they mean the raw bindings, on the guard the lent ones.
+///
+/// A call that fails leaves the adapter and the weights as they were. An adapter can be sent to another thread; a call
+/// that meets another on the same context is `Busy`.
+///
+/// Dropping an adapter leaves the weights as they are, merged or not.
+///
+/// ```
+/// use speft::{Adapter, Context, DataType, Gradient, Parameter, Selection, TensorView, TensorViewMut};
+///
+/// let context = Context::new()?;
+/// let mut weights = vec![0.5_f32; 12];
+/// let slopes: Vec<f32> = (0..12).map(|index| index as f32).collect();
+/// let gradient = Gradient::dense(TensorView::new(&slopes, [3, 4])?);
+///
+/// let mut adapter = Adapter::builder(&context)
+///     .selection(Selection::Gradient)
+///     .budget(2)
+///     .parameter(Parameter::sparse("w", [3, 4], DataType::Float32))
+///     .build()?;
+/// adapter.observe("w", &gradient)?;
+/// adapter.finish_observation(1.0)?;
+/// {
+///     let mut bound = adapter.bind([TensorViewMut::new(&mut weights, [3, 4])?])?;
+///     bound.select()?;
+///     bound.accumulate("w", &gradient)?;
+///     bound.step(speft::Hyperparameters::new().learning_rate(0.1))?;
+/// }
+/// assert_eq!(adapter.mask("w")?, [10, 11]);
+/// assert!(weights[11] < 0.5 && weights[9] == 0.5);
+/// # speft::Result::Ok(())
+/// ```
+pub struct Adapter {
+    handle: NonNull<sys::speft_adapter>,
+    host: Arc<Host>,
+    parameters: Vec<Parameter>,
+    _callbacks: Callbacks,
+    /// Positions whose memory is lent by a guard, perhaps one that is gone without having ended its loan: forgotten, or
+    /// met by another call.
+    lent: Vec<i64>,
+    /// Of that guard.
+    loan: u64,
+}
+
+/// What C points to as long as the adapter lives.
+#[derive(Default)]
+pub(crate) struct Callbacks {
+    pub _score: Option<Pinned<Scorer>>,
+    pub _communicator: Option<Pinned<Link>>,
+}
+
+/// The loan of raw bindings, which nobody ends.
+const RAW: u64 = 0;
+
+// SAFETY: the library takes calls from any thread, and what the host gave for callbacks is Send.
+unsafe impl Send for Adapter {}
+
+impl Adapter {
+    /// Declares the parameters and the options of a new one.
+    pub fn builder(context: &Context) -> AdapterBuilder<'_> {
+        AdapterBuilder::new(context)
+    }
+
+    pub(crate) fn open(handle: *mut sys::speft_adapter, host: &Arc<Host>, callbacks: Callbacks) -> Result<Self> {
+        let handle = NonNull::new(handle).expect("an adapter was made");
+        let mut adapter = Self {
+            handle,
+            host: Arc::clone(host),
+            parameters: Vec::new(),
+            _callbacks: callbacks,
+            lent: Vec::new(),
+            loan: RAW,
+        };
+        // SAFETY: the adapter lives.
+        let count = unsafe { sys::speft_count_parameters(handle.as_ptr()) };
+        for position in 0..count {
+            let mut info = empty!(speft_parameter);
+            adapter.call(|adapter, error| {
+                // SAFETY: the adapter lives; the struct tells its size.
+                unsafe { sys::speft_get_parameter(adapter, position, &mut info, error) }
+            })?;
+            // SAFETY: the library has filled it.
+            adapter.parameters.push(unsafe { Parameter::from_native(&info) }?);
+        }
+        Ok(adapter)
+    }
+
+    // ---- what is in it ----
+
+    /// Its parameters. Their positions here are what calls take.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Where it stands.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub fn state(&self) -> Result<AdapterState> {
+        let mut state = empty!(speft_adapter_state);
+        // SAFETY: the adapter lives; the struct tells its size.
+        self.call(|adapter, error| unsafe { sys::speft_get_adapter_state(adapter, &mut state, error) })?;
+        Ok(AdapterState {
+            selected: state.selected != 0,
+            merged: state.merged != 0,
+            selection: Selection::from_code(state.method),
+            steps: state.steps,
+            observations: state.observations,
+            selected_scalars: state.selected_scalars,
+            trained_scalars: state.trained_scalars,
+            targeted_scalars: state.targeted_scalars,
+            settled_scalars: state.settled_scalars,
+            next_reselection: (state.next_reselection != 0).then_some(state.next_reselection),
+            reselection_due: state.reselection_due != 0,
+        })
+    }
+
+    /// k of one parameter: the length of its mask, deltas and gradient. Of a dense parameter all of its scalars.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection.
+    pub fn selected_count(&self, parameter: impl Which) -> Result<usize> {
+        let position = self.position(parameter)?;
+        let mut count = 0;
+        // SAFETY: the adapter lives.
+        self.call(|adapter, error| unsafe { sys::speft_get_selected_count(adapter, position, &mut count, error) })?;
+        Ok(count as usize)
+    }
+
+    /// The flat indices that are selected, strictly increasing.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection.
+    pub fn mask(&self, parameter: impl Which) -> Result<Vec<i64>> {
+        let position = self.position(parameter)?;
+        self.indices(self.selected_count(position as usize)?, |adapter, indices, error| {
+            // SAFETY: the adapter lives; the tensor is as long as the mask.
+            unsafe { sys::speft_get_mask(adapter, position, indices, error) }
+        })
+    }
+
+    /// The number of updates behind the moments of each selected scalar, in the mask's order.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection.
+    pub fn ages(&self, parameter: impl Which) -> Result<Vec<i64>> {
+        let position = self.position(parameter)?;
+        self.indices(self.selected_count(position as usize)?, |adapter, ages, error| {
+            // SAFETY: the adapter lives; the tensor is as long as the mask.
+            unsafe { sys::speft_get_ages(adapter, position, ages, error) }
+        })
+    }
+
+    /// The flat indices that the last reselection has dropped or grown, increasing.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection, and without [`Schedule::track_moves`](crate::Schedule::track_moves).
+    pub fn moved(&self, parameter: impl Which, which: Moved) -> Result<Vec<i64>> {
+        let position = self.position(parameter)?;
+        let which = match which {
+            Moved::Dropped => sys::SPEFT_MOVED_DROPPED,
+            Moved::Grown => sys::SPEFT_MOVED_GROWN,
+        };
+        let mut count = 0;
+        // SAFETY: the adapter lives; NULL only counts.
+        self.call(|adapter, error| unsafe {
+            sys::speft_get_moved(adapter, position, which, &mut count, std::ptr::null(), error)
+        })?;
+        self.indices(count as usize, |adapter, indices, error| {
+            // SAFETY: the adapter lives; the tensor is as long as was counted.
+            unsafe { sys::speft_get_moved(adapter, position, which, std::ptr::null_mut(), indices, error) }
+        })
+    }
+
+    /// The deltas, `[k]` in the mask's order, float32 or what [`DeltaType`](crate::DeltaType) says; of a dense
+    /// parameter the float32 values that it is trained as. Lent.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection.
+    pub fn deltas(&self, parameter: impl Which) -> Result<TensorView<'_>> {
+        let position = self.position(parameter)?;
+        let deltas = self.lend(|adapter, tensor, error| {
+            // SAFETY: the adapter lives.
+            unsafe { sys::speft_get_deltas(adapter, position, tensor, error) }
+        })?;
+        // SAFETY: the deltas stay until a call that takes the adapter exclusively.
+        Ok(unsafe { TensorView::from_raw(deltas) })
+    }
+
+    /// What rounding θ0+δ to the weight's type takes from what was learned, as a share of Σ|δ|, of one parameter.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a dense parameter; `InvalidState` while the original bits are not known: a loaded adapter,
+    /// before its first merge.
+    pub fn rounding_loss(&self, parameter: impl Which) -> Result<f64> {
+        self.measure_rounding_loss(self.position(parameter)?)
+    }
+
+    /// The same over all sparse parameters.
+    ///
+    /// # Errors
+    /// As of [`rounding_loss`](Self::rounding_loss).
+    pub fn total_rounding_loss(&self) -> Result<f64> {
+        self.measure_rounding_loss(-1)
+    }
+
+    // ---- the host's weights ----
+
+    /// Lends the weights of all parameters, in their order, until the guard is dropped.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when there are not as many as parameters, or for a wrong shape, type or device;
+    /// `InvalidState` when another adapter is merged into the same memory. Nothing is bound then.
+    pub fn bind<'a>(&'a mut self, weights: impl IntoIterator<Item = TensorViewMut<'a>>) -> Result<Bound<'a>> {
+        let weights: Vec<_> = weights.into_iter().collect();
+        if weights.len() != self.parameters.len() {
+            return Err(Error::refuse(format!(
+                "weights must have one tensor for each of the {} parameters; got {}",
+                self.parameters.len(),
+                weights.len()
+            )));
+        }
+        static LOANS: AtomicU64 = AtomicU64::new(RAW + 1);
+        self.end_loan()?;
+        self.loan = LOANS.fetch_add(1, Ordering::Relaxed);
+        for (position, view) in weights.iter().enumerate() {
+            // Said before it is done: whatever happens, the next call that touches weights ends the loan first.
+            self.lent.push(position as i64);
+            if let Err(error) = self.bind_dense(position as i64, view.as_raw()) {
+                self.end_loan()?;
+                return Err(error);
+            }
+        }
+        Ok(Bound::new(self, weights))
+    }
+
+    /// Lends the memory of one parameter until it is bound again, unbound, or the adapter is gone. Nothing is read or
+    /// written here. It may be bound to other memory before any call, if the contents have moved with it.
+    ///
+    /// # Safety
+    /// Until then, while [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect),
+    /// [`merge`](Self::merge) or [`unmerge`](Self::unmerge) run on this adapter, the memory is there, is as large as the
+    /// shape and type say, and nobody else reads or writes it. Between such calls it is the host's to read and, with
+    /// care for what the adapter has written there, to write; it may even be freed, if it is unbound or bound anew
+    /// before the next one.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a wrong shape, type or device; `InvalidState` when it overlaps memory that another adapter
+    /// is merged into.
+    pub unsafe fn bind_raw(&mut self, parameter: impl Which, weights: &RawTensor) -> Result<()> {
+        let position = self.position(parameter)?;
+        self.bind_dense(position, weights)?;
+        self.lent.retain(|&lent| lent != position);
+        Ok(())
+    }
+
+    /// Lends quantized base weights, which are only read. `Unsupported` in this version.
+    ///
+    /// # Safety
+    /// As of [`bind_raw`](Self::bind_raw), for each of the tensors.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub unsafe fn bind_quantized(&mut self, parameter: impl Which, weights: &Quantized<'_>) -> Result<()> {
+        let position = self.position(parameter)?;
+        weights.with_native(|weights| {
+            // SAFETY: the adapter lives; the structs live through the call, and the memory is the caller's promise.
+            self.call(|adapter, error| unsafe { sys::speft_bind_weights(adapter, position, weights, error) })
+        })?;
+        self.lent.retain(|&lent| lent != position);
+        Ok(())
+    }
+
+    /// Ends the loan of one parameter's memory, and gives up the claim on it.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a position that is not there; `Busy`.
+    pub fn unbind(&mut self, parameter: impl Which) -> Result<()> {
+        let position = self.position(parameter)?;
+        self.unbind_position(position)?;
+        self.lent.retain(|&lent| lent != position);
+        Ok(())
+    }
+
+    /// Trains a parameter in a basis, which the adapter keeps alive; `None`: the ordinary one. `Unsupported` in this
+    /// version.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub fn bind_basis(&mut self, parameter: impl Which, basis: Option<&Basis>) -> Result<()> {
+        let position = self.position(parameter)?;
+        let basis = basis.map_or(std::ptr::null_mut(), Basis::as_ptr);
+        // SAFETY: the adapter lives, and so does the basis.
+        self.call(|adapter, error| unsafe { sys::speft_bind_basis(adapter, position, basis, error) })
+    }
+
+    // ---- selection ----
+
+    /// Announces the weight, above 0, of the batch whose gradients follow: its number of examples, say; 1 for equal
+    /// batches. Optional: it saves an accumulator a parameter.
+    ///
+    /// # Errors
+    /// `InvalidState` after the selection, unless masks are dynamic, or when a batch is open.
+    pub fn begin_observation(&mut self, weight: f64) -> Result<()> {
+        // SAFETY: the adapter lives.
+        self.call(|adapter, error| unsafe { sys::speft_begin_observation(adapter, weight, error) })
+    }
+
+    /// Adds a gradient to what a parameter has received in this batch. Accepted and dropped where the method needs
+    /// none.
+    ///
+    /// # Errors
+    /// `InvalidState` after the selection, unless masks are dynamic; `InvalidArgument` for values at a mask.
+    pub fn observe(&mut self, parameter: impl Which, gradient: &Gradient<'_>) -> Result<()> {
+        let position = self.position(parameter)?;
+        gradient.with_native(|gradient| {
+            // SAFETY: the adapter lives; the views borrow what they show.
+            self.call(|adapter, error| unsafe { sys::speft_observe(adapter, position, gradient, error) })
+        })
+    }
+
+    /// Closes the batch. `weight` is its weight, or 0 for the announced one.
+    ///
+    /// # Errors
+    /// `InvalidState` when a sparse parameter received nothing in this batch, which the message names; the batch stays
+    /// open.
+    pub fn finish_observation(&mut self, weight: f64) -> Result<()> {
+        // SAFETY: the adapter lives.
+        self.call(|adapter, error| unsafe { sys::speft_finish_observation(adapter, weight, error) })
+    }
+
+    /// Forgets all that was observed, an open batch included: after a backward pass that failed half-way, say.
+    ///
+    /// # Errors
+    /// `InvalidState` after the selection, unless masks are dynamic.
+    pub fn clear_observations(&mut self) -> Result<()> {
+        // SAFETY: the adapter lives.
+        self.call(|adapter, error| unsafe { sys::speft_clear_observations(adapter, error) })
+    }
+
+    /// The mask of one parameter, for [`Selection::Mask`]: strictly increasing flat indices. Copied.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when they do not increase or are outside of the parameter; `InvalidState` after the selection.
+    pub fn set_mask(&mut self, parameter: impl Which, indices: &[i64]) -> Result<()> {
+        let position = self.position(parameter)?;
+        let view = TensorView::from(indices);
+        // SAFETY: the adapter lives; the indices are copied.
+        self.call(|adapter, error| unsafe {
+            sys::speft_set_mask(adapter, position, view.as_raw().native().as_ptr(), error)
+        })
+    }
+
+    /// The scores of one parameter, for [`Selection::Scores`]: float32, of its shape. Copied.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for another shape or type; `InvalidState` after the selection.
+    pub fn set_scores(&mut self, parameter: impl Which, scores: &TensorView<'_>) -> Result<()> {
+        let position = self.position(parameter)?;
+        // SAFETY: the adapter lives; the scores are copied.
+        self.call(|adapter, error| unsafe {
+            sys::speft_set_scores(adapter, position, scores.as_raw().native().as_ptr(), error)
+        })
+    }
+
+    /// The weights that [`Selection::WeightChange`] measures from and returns to: of the parameter's type and shape.
+    /// Copied.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for another shape or type; `InvalidState` after the selection.
+    pub fn set_reference(&mut self, parameter: impl Which, original: &TensorView<'_>) -> Result<()> {
+        let position = self.position(parameter)?;
+        // SAFETY: the adapter lives; the weights are copied.
+        self.call(|adapter, error| unsafe {
+            sys::speft_set_reference(adapter, position, original.as_raw().native().as_ptr(), error)
+        })
+    }
+
+    /// Chooses the masks. The weights, which must be bound, equal round(θ0+δ) from here on. The larger score wins, then
+    /// the earlier parameter, then the smaller index; NaN is never selected.
+    ///
+    /// # Errors
+    /// `InvalidState`: already selected; nothing observed where the method needs it; weights not bound.
+    /// `InvalidArgument`: fewer scalars can be selected than the budget asks for.
+    pub fn select(&mut self) -> Result<()> {
+        self.select_on(RAW, None)
+    }
+
+    /// The same, with reports on the way.
+    ///
+    /// # Errors
+    /// Also `Cancelled`, by the report. The observations are still there then.
+    pub fn select_with(&mut self, progress: &mut Report<'_>) -> Result<()> {
+        self.select_on(RAW, Some(progress))
+    }
+
+    /// Chooses again while training, when that is due: to be called after every step where masks move. What has been
+    /// accumulated is cleared. `None`: nothing was due.
+    ///
+    /// # Errors
+    /// `InvalidState`: not selected; unmerged; weights not bound, or changed behind the adapter; nothing observed where
+    /// the method needs it. `InvalidArgument`: fewer scalars can be selected than are asked for. All is as before then.
+    pub fn reselect(&mut self) -> Result<Option<Reselection>> {
+        self.reselect_on(RAW, None)
+    }
+
+    /// The same, with reports on the way.
+    ///
+    /// # Errors
+    /// Also `Cancelled`, by the report.
+    pub fn reselect_with(&mut self, progress: &mut Report<'_>) -> Result<Option<Reselection>> {
+        self.reselect_on(RAW, Some(progress))
+    }
+
+    // ---- training ----
+
+    /// Adds a gradient to the k values that a parameter has accumulated, as each layer's gradient arrives.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection.
+    pub fn accumulate(&mut self, parameter: impl Which, gradient: &Gradient<'_>) -> Result<()> {
+        let position = self.position(parameter)?;
+        gradient.with_native(|gradient| {
+            // SAFETY: the adapter lives; the views borrow what they show.
+            self.call(|adapter, error| unsafe { sys::speft_accumulate(adapter, position, gradient, error) })
+        })
+    }
+
+    /// The accumulated values, float32 `[k]`, lent to be read and written: clipping, all-reduce, unscaling. Zeros when
+    /// nothing has been accumulated since the last clear; writing them does not count as a gradient.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection.
+    pub fn gradient(&mut self, parameter: impl Which) -> Result<TensorViewMut<'_>> {
+        let position = self.position(parameter)?;
+        let gradient = self.lend(|adapter, tensor, error| {
+            // SAFETY: the adapter lives.
+            unsafe { sys::speft_get_gradient(adapter, position, tensor, error) }
+        })?;
+        // SAFETY: the view borrows the adapter exclusively.
+        Ok(unsafe { TensorViewMut::from_raw(gradient) })
+    }
+
+    /// Forgets what all parameters have accumulated.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection.
+    pub fn clear_gradients(&mut self) -> Result<()> {
+        // SAFETY: the adapter lives.
+        self.call(|adapter, error| unsafe { sys::speft_clear_gradient(adapter, -1, error) })
+    }
+
+    /// Forgets what one parameter has accumulated.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection.
+    pub fn clear_gradient(&mut self, parameter: impl Which) -> Result<()> {
+        let position = self.position(parameter)?;
+        // SAFETY: the adapter lives.
+        self.call(|adapter, error| unsafe { sys::speft_clear_gradient(adapter, position, error) })
+    }
+
+    /// Scales all gradients, sparse and dense together, so that their 2-norm is at most `max_norm`, and returns the norm
+    /// before. Infinity only measures.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the norm is not finite; nothing is scaled then.
+    pub fn clip_gradient(&mut self, max_norm: f64) -> Result<f64> {
+        let mut norm = 0.0;
+        // SAFETY: the adapter lives.
+        self.call(|adapter, error| unsafe { sys::speft_clip_gradient(adapter, max_norm, &mut norm, error) })?;
+        Ok(norm)
+    }
+
+    /// One update of the deltas and the weights by what was accumulated, which is then cleared. Takes
+    /// [`Hyperparameters`](crate::Hyperparameters), or [`StepOptions`] where there are groups.
+    ///
+    /// # Errors
+    /// `InvalidState`: not selected, unmerged, weights not bound, no gradient.
+    pub fn step(&mut self, options: impl Into<StepOptions>) -> Result<()> {
+        self.step_on(RAW, &options.into())
+    }
+
+    /// Writes round(θ0+δ) into the weights. Does nothing when merged already. The first merge after a load keeps the
+    /// original bits.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for another base model than the one it was trained on; `InvalidState`: not selected; weights
+    /// not bound; another adapter is merged into the same memory.
+    pub fn merge(&mut self) -> Result<()> {
+        self.merge_on(RAW)
+    }
+
+    /// Writes the original bits back. Does nothing when unmerged already.
+    ///
+    /// # Errors
+    /// `InvalidState`, with nothing written, when a selected weight is no longer what this adapter wrote there.
+    pub fn unmerge(&mut self) -> Result<()> {
+        self.unmerge_on(RAW)
+    }
+
+    /// out = x·(W+Δ)ᵀ, for weights that train unmerged: x `[tokens, in]`, out `[tokens, out]`. `Unsupported` in this
+    /// version.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub fn linear_forward(
+        &mut self,
+        parameter: impl Which,
+        options: LinearOptions,
+        x: &TensorView<'_>,
+        out: &mut TensorViewMut<'_>,
+    ) -> Result<()> {
+        let position = self.position(parameter)?;
+        let (x, y) = (x.as_raw().native(), out.as_raw().native());
+        // SAFETY: the adapter lives; the views borrow what they show.
+        self.call(|adapter, error| unsafe {
+            sys::speft_linear_forward(adapter, position, &options.native(), x.as_ptr(), y.as_ptr(), error)
+        })
+    }
+
+    /// out = dy·(W+Δ): dy `[tokens, out]`, out `[tokens, in]`. `Unsupported` in this version.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub fn linear_backward(
+        &mut self,
+        parameter: impl Which,
+        options: LinearOptions,
+        dy: &TensorView<'_>,
+        out: &mut TensorViewMut<'_>,
+    ) -> Result<()> {
+        let position = self.position(parameter)?;
+        let (dy, dx) = (dy.as_raw().native(), out.as_raw().native());
+        // SAFETY: the adapter lives; the views borrow what they show.
+        self.call(|adapter, error| unsafe {
+            sys::speft_linear_backward(adapter, position, &options.native(), dy.as_ptr(), dx.as_ptr(), error)
+        })
+    }
+
+    // ---- files ----
+
+    /// Writes masks, deltas, names, options and the base's hash to a safetensors file; not the optimizer's state.
+    ///
+    /// # Errors
+    /// `InvalidState` before the selection; `Io` when it cannot be written: the old file is untouched.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_with(path.as_ref(), SaveOptions::new())
+    }
+
+    /// The same, anywhere, with options.
+    ///
+    /// # Errors
+    /// As of [`save`](Self::save). What a writer returned is the error's source.
+    pub fn save_with<'a>(&self, target: impl Into<Target<'a>>, options: SaveOptions<'_>) -> Result<()> {
+        options.with_native(target.into(), |options, path| {
+            // SAFETY: the adapter lives; the structs and the path live through the call.
+            self.call(|adapter, error| unsafe { sys::speft_save_adapter(adapter, options, path, error) })
+        })
+    }
+
+    /// As [`save`](Self::save), exact, with what training needs beside: the original bits, the optimizer's state, and
+    /// what has been accumulated. Resuming is as if training had never stopped.
+    ///
+    /// # Errors
+    /// As of [`save`](Self::save).
+    pub fn save_checkpoint(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_checkpoint_with(path.as_ref(), SaveOptions::new())
+    }
+
+    /// The same, anywhere, with options.
+    ///
+    /// # Errors
+    /// As of [`save_with`](Self::save_with); `InvalidArgument` for [`Format::Compact`](crate::Format::Compact).
+    pub fn save_checkpoint_with<'a>(&self, target: impl Into<Target<'a>>, options: SaveOptions<'_>) -> Result<()> {
+        options.with_native(target.into(), |options, path| {
+            // SAFETY: the adapter lives; the structs and the path live through the call.
+            self.call(|adapter, error| unsafe { sys::speft_save_checkpoint(adapter, options, path, error) })
+        })
+    }
+
+    /// A new adapter with a file's parameters, masks and deltas: selected, unmerged, not bound. Bind every parameter,
+    /// then [`merge`](Self::merge). It can be trained on; the optimizer starts afresh.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be read; `Corrupt` when it is not such a file, or a bit of it has flipped; `Unsupported` when
+    /// it is of another format.
+    pub fn load<'a>(context: &Context, source: impl Into<Source<'a>>) -> Result<Self> {
+        Self::load_with(context, source, LoadOptions::new())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// Also `Cancelled`, by the report.
+    pub fn load_with<'a>(context: &Context, source: impl Into<Source<'a>>, options: LoadOptions<'_>) -> Result<Self> {
+        Self::read(context, source.into(), options, sys::speft_load_adapter)
+    }
+
+    /// The adapter of a checkpoint, with its training state: selected, unmerged, not bound.
+    /// [`merge`](Self::merge) takes weights in either state, the original bits or the merged ones.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load); `InvalidArgument` for a file that [`save`](Self::save) wrote.
+    pub fn load_checkpoint<'a>(context: &Context, source: impl Into<Source<'a>>) -> Result<Self> {
+        Self::load_checkpoint_with(context, source, LoadOptions::new())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// Also `Cancelled`, by the report.
+    pub fn load_checkpoint_with<'a>(
+        context: &Context,
+        source: impl Into<Source<'a>>,
+        options: LoadOptions<'_>,
+    ) -> Result<Self> {
+        Self::read(context, source.into(), options, sys::speft_load_checkpoint)
+    }
+
+    /// The C handle, which this adapter goes on owning.
+    pub fn as_ptr(&self) -> *mut sys::speft_adapter {
+        self.handle.as_ptr()
+    }
+
+    // ---- what touches weights, on whose loan ----
+
+    pub(crate) fn select_on(&mut self, loan: u64, progress: Option<&mut Report<'_>>) -> Result<()> {
+        self.keep_only(loan)?;
+        Reporter::new(progress).with(|progress| {
+            // SAFETY: the adapter lives, and so do the bound weights.
+            self.call(|adapter, error| unsafe { sys::speft_select(adapter, progress, error) })
+        })
+    }
+
+    pub(crate) fn reselect_on(&mut self, loan: u64, progress: Option<&mut Report<'_>>) -> Result<Option<Reselection>> {
+        self.keep_only(loan)?;
+        let mut moved = empty!(speft_reselection);
+        Reporter::new(progress).with(|progress| {
+            // SAFETY: the adapter lives, and so do the bound weights; the struct tells its size.
+            self.call(|adapter, error| unsafe { sys::speft_reselect(adapter, progress, &mut moved, error) })
+        })?;
+        Ok((moved.due != 0).then_some(Reselection {
+            step: moved.step,
+            dropped: moved.dropped,
+            grown: moved.grown,
+            settled: moved.settled,
+        }))
+    }
+
+    pub(crate) fn step_on(&mut self, loan: u64, options: &StepOptions) -> Result<()> {
+        self.keep_only(loan)?;
+        options.with_native(|options| {
+            // SAFETY: the adapter lives, and so do the bound weights.
+            self.call(|adapter, error| unsafe { sys::speft_step(adapter, options, error) })
+        })
+    }
+
+    pub(crate) fn merge_on(&mut self, loan: u64) -> Result<()> {
+        self.keep_only(loan)?;
+        // SAFETY: the adapter lives, and so do the bound weights.
+        self.call(|adapter, error| unsafe { sys::speft_merge(adapter, error) })
+    }
+
+    pub(crate) fn unmerge_on(&mut self, loan: u64) -> Result<()> {
+        self.keep_only(loan)?;
+        // SAFETY: the adapter lives, and so do the bound weights.
+        self.call(|adapter, error| unsafe { sys::speft_unmerge(adapter, error) })
+    }
+
+    /// The loan that runs.
+    pub(crate) fn loan(&self) -> u64 {
+        self.loan
+    }
+
+    /// Ends a loan whose guard is gone, so that memory of which nobody knows whether it still is there is not touched.
+    fn keep_only(&mut self, loan: u64) -> Result<()> {
+        if self.lent.is_empty() || self.loan == loan { Ok(()) } else { self.end_loan() }
+    }
+
+    pub(crate) fn end_loan(&mut self) -> Result<()> {
+        while let Some(&position) = self.lent.last() {
+            self.unbind_position(position)?;
+            self.lent.pop();
+        }
+        self.loan = RAW;
+        Ok(())
+    }
+
+    // ---- inside ----
+
+    pub(crate) fn call(
+        &self,
+        function: impl FnOnce(*mut sys::speft_adapter, *mut *mut sys::speft_error) -> sys::speft_status,
+    ) -> Result<()> {
+        self.host.call(|error| function(self.handle.as_ptr(), error))
+    }
+
+    pub(crate) fn position(&self, parameter: impl Which) -> Result<i64> {
+        parameter.position(&self.parameters)
+    }
+
+    fn bind_dense(&self, position: i64, weights: &RawTensor) -> Result<()> {
+        let data = weights.native();
+        let weights = sys::speft_weights {
+            struct_size: size_of::<sys::speft_weights>() as u32,
+            kind: sys::SPEFT_WEIGHTS_DENSE,
+            data: data.as_ptr(),
+            quantization: std::ptr::null(),
+        };
+        // SAFETY: the adapter lives; the structs are copied, and the memory is not touched.
+        self.call(|adapter, error| unsafe { sys::speft_bind_weights(adapter, position, &weights, error) })
+    }
+
+    fn unbind_position(&self, position: i64) -> Result<()> {
+        // SAFETY: the adapter lives; NULL unbinds.
+        self.call(|adapter, error| unsafe { sys::speft_bind_weights(adapter, position, std::ptr::null(), error) })
+    }
+
+    fn measure_rounding_loss(&self, position: i64) -> Result<f64> {
+        let mut share = 0.0;
+        // SAFETY: the adapter lives.
+        self.call(|adapter, error| unsafe { sys::speft_measure_rounding_loss(adapter, position, &mut share, error) })?;
+        Ok(share)
+    }
+
+    fn indices(
+        &self,
+        count: usize,
+        fill: impl FnOnce(
+            *mut sys::speft_adapter,
+            *const sys::speft_tensor,
+            *mut *mut sys::speft_error,
+        ) -> sys::speft_status,
+    ) -> Result<Vec<i64>> {
+        let mut indices = vec![0_i64; count];
+        let view = TensorViewMut::from(indices.as_mut_slice());
+        self.call(|adapter, error| fill(adapter, view.as_raw().native().as_ptr(), error))?;
+        Ok(indices)
+    }
+
+    fn lend(
+        &self,
+        get: impl FnOnce(*mut sys::speft_adapter, *mut sys::speft_tensor, *mut *mut sys::speft_error) -> sys::speft_status,
+    ) -> Result<RawTensor> {
+        // SAFETY: numbers and pointers, for which zeros are valid.
+        let mut tensor: sys::speft_tensor = unsafe { std::mem::zeroed() };
+        self.call(|adapter, error| get(adapter, &mut tensor, error))?;
+        // SAFETY: the library has filled it.
+        unsafe { RawTensor::from_native(&tensor) }
+    }
+
+    fn read(context: &Context, source: Source<'_>, mut options: LoadOptions<'_>, load: Load) -> Result<Self> {
+        let (score, native) = options.score.take().map(|score| Scorer::pin(score, &context.host)).unzip();
+        let mut handle = std::ptr::null_mut();
+        options.with_native(source, native.as_ref(), |options, path| {
+            // SAFETY: the context lives; the structs and the path live through the call.
+            context.host.call(|error| unsafe { load(context.as_ptr(), options, path, &mut handle, error) })
+        })?;
+        Self::open(handle, &context.host, Callbacks { _score: score, _communicator: None })
+    }
+}
+
+/// `speft_load_adapter` or `speft_load_checkpoint`.
+type Load = unsafe extern "C" fn(
+    *mut sys::speft_context,
+    *const sys::speft_load_options,
+    *const std::ffi::c_char,
+    *mut *mut sys::speft_adapter,
+    *mut *mut sys::speft_error,
+) -> sys::speft_status;
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        // SAFETY: it is destroyed once. What C calls of the host goes after it.
+        unsafe { sys::speft_destroy_adapter(self.as_ptr()) };
+    }
+}
+
+impl std::fmt::Debug for Adapter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sparse = self.parameters.iter().filter(|parameter| parameter.role() == Role::Sparse).count();
+        formatter
+            .debug_struct("Adapter")
+            .field("sparse", &sparse)
+            .field("dense", &(self.parameters.len() - sparse))
+            .field("state", &self.state())
+            .finish()
+    }
+}

@@ -1,0 +1,164 @@
+//! A loan of the host's weights.
+
+use std::ops::{Deref, DerefMut};
+
+use crate::adapter::{Adapter, Reselection, Which};
+use crate::callback::Report;
+use crate::error::{Error, Result};
+use crate::optimizer::StepOptions;
+use crate::tensor::{Element, TensorViewMut};
+
+/// An [`Adapter`] whose weights are lent until this is dropped: what [`Adapter::bind`] returns.
+///
+/// It is the adapter with the lent weights: the five calls that touch weights are its own, the others the adapter's.
+/// In between the weights can be read here.
+///
+/// ```
+/// # use speft::{Adapter, Context, DataType, Parameter, Selection, TensorViewMut};
+/// # let context = Context::new()?;
+/// # let mut adapter = Adapter::builder(&context).selection(Selection::Magnitude).budget(1)
+/// #     .parameter(Parameter::sparse("w", [2], DataType::Float32)).build()?;
+/// let mut weights = [1.0_f32, 2.0];
+/// let mut bound = adapter.bind([weights.as_mut_slice().into()])?;
+/// bound.select()?;
+/// assert_eq!(bound.weights::<f32>("w")?, [1.0, 2.0]);
+/// drop(bound);
+/// assert!(adapter.unmerge().is_err()); // the weights are the host's again
+/// # speft::Result::Ok(())
+/// ```
+///
+/// The weights cannot be used elsewhere in the meantime:
+///
+/// ```compile_fail
+/// # use speft::{Adapter, Context, DataType, Parameter, Selection};
+/// # let context = Context::new()?;
+/// # let mut adapter = Adapter::builder(&context).selection(Selection::Magnitude).budget(1)
+/// #     .parameter(Parameter::sparse("w", [2], DataType::Float32)).build()?;
+/// let mut weights = [1.0_f32, 2.0];
+/// let mut bound = adapter.bind([weights.as_mut_slice().into()])?;
+/// weights[0] = 3.0;
+/// bound.select()?;
+/// # speft::Result::Ok(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Bound<'a> {
+    adapter: &'a mut Adapter,
+    weights: Vec<TensorViewMut<'a>>,
+    /// An adapter that was swapped in, or bound once more behind this guard, is on another loan.
+    loan: u64,
+}
+
+impl<'a> Bound<'a> {
+    pub(crate) fn new(adapter: &'a mut Adapter, weights: Vec<TensorViewMut<'a>>) -> Self {
+        let loan = adapter.loan();
+        Self { adapter, weights, loan }
+    }
+
+    /// The weights of one parameter, to be read: by a forward pass, say.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when they are not of type `T`, or there is no such parameter.
+    pub fn weights<T: Element>(&self, parameter: impl Which) -> Result<&[T]> {
+        let position = self.find(parameter)?;
+        self.weights[position].as_slice()
+    }
+
+    /// The same, to be written. Selected weights that are no longer what the adapter wrote there make it refuse to
+    /// unmerge and to reselect.
+    ///
+    /// # Errors
+    /// As of [`weights`](Self::weights).
+    pub fn weights_mut<T: Element>(&mut self, parameter: impl Which) -> Result<&mut [T]> {
+        let position = self.find(parameter)?;
+        self.weights[position].as_mut_slice()
+    }
+
+    /// [`Adapter::select`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn select(&mut self) -> Result<()> {
+        self.adapter.select_on(self.loan, None)
+    }
+
+    /// [`Adapter::select_with`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn select_with(&mut self, progress: &mut Report<'_>) -> Result<()> {
+        self.adapter.select_on(self.loan, Some(progress))
+    }
+
+    /// [`Adapter::reselect`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn reselect(&mut self) -> Result<Option<Reselection>> {
+        self.adapter.reselect_on(self.loan, None)
+    }
+
+    /// [`Adapter::reselect_with`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn reselect_with(&mut self, progress: &mut Report<'_>) -> Result<Option<Reselection>> {
+        self.adapter.reselect_on(self.loan, Some(progress))
+    }
+
+    /// [`Adapter::step`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn step(&mut self, options: impl Into<StepOptions>) -> Result<()> {
+        self.adapter.step_on(self.loan, &options.into())
+    }
+
+    /// [`Adapter::merge`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn merge(&mut self) -> Result<()> {
+        self.adapter.merge_on(self.loan)
+    }
+
+    /// [`Adapter::unmerge`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn unmerge(&mut self) -> Result<()> {
+        self.adapter.unmerge_on(self.loan)
+    }
+
+    fn find(&self, parameter: impl Which) -> Result<usize> {
+        let position = self.adapter.position(parameter)? as usize;
+        if position < self.weights.len() {
+            return Ok(position);
+        }
+        Err(Error::refuse(format!("parameter must be below {}; got {position}", self.weights.len())))
+    }
+}
+
+impl Deref for Bound<'_> {
+    type Target = Adapter;
+
+    fn deref(&self) -> &Adapter {
+        self.adapter
+    }
+}
+
+impl DerefMut for Bound<'_> {
+    fn deref_mut(&mut self) -> &mut Adapter {
+        self.adapter
+    }
+}
+
+impl Drop for Bound<'_> {
+    fn drop(&mut self) {
+        if self.adapter.loan() == self.loan {
+            // Where another thread's call on the context is in the way, the next call on this adapter that would touch
+            // weights does it first.
+            _ = self.adapter.end_loan();
+        }
+    }
+}
