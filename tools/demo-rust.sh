@@ -2,7 +2,7 @@
 # The Rust demo: builds examples/rust/sentiment against the libspeft that is installed under SPEFT_ROOT
 # (build/installed), and runs it. OUT (out/demo-rust) receives the report and a folder a method. Options are passed on:
 #
-#   tools/demo-rust.sh --steps 3 --max-rows 400 --salience-batches 2    # the whole way, in half a minute
+#   tools/demo-rust.sh --steps 3 --max-rows 400 --salience-batches 2    # the whole way, in a minute
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export SPEFT_ROOT="${SPEFT_ROOT:-$PWD/build/installed}" CARGO_TARGET_DIR="$PWD/build/rust-demo"

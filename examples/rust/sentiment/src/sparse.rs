@@ -70,8 +70,10 @@ impl Sparse {
         let mut builder = Adapter::builder(&context).selection(selection).density(settings.density);
         builder = builder.seed(u64::from(settings.seed));
         if name.moves() {
-            // SpIEL starts with the same share of each matrix, and replaces fewer scalars from time to time.
-            builder = builder.scope(Scope::PerTensor).schedule(Schedule::new().total_steps(settings.steps as u64));
+            // SpIEL starts with the same share of each matrix. It moves every 20 steps, or oftener where there are few.
+            let (steps, every) = (settings.steps as u64, (settings.steps as u64 / 2).clamp(1, 20));
+            builder =
+                builder.scope(Scope::PerTensor).schedule(Schedule::new().total_steps(steps).reselect_every(every));
         }
         let mut vars = Vec::new();
         for (name, var) in &model.targets {
