@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 
 use crate::errors::{Result, input_error};
+use crate::model::read_config;
 use crate::settings::{MethodName, Settings};
 
 const EVERY_METHOD: [MethodName; 5] =
@@ -148,7 +149,7 @@ fn check_checkpoint(model: &Path) -> Result<()> {
             return input_error(format!("{name}: expected a checkpoint's directory, but it has no {file}"));
         }
     }
-    Ok(())
+    read_config(model).map(|_| ())
 }
 
 /// Makes it, and writes to it once: now is the time to learn that it cannot be written.

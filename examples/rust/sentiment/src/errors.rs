@@ -20,3 +20,8 @@ impl std::error::Error for InputError {}
 pub fn input_error<T>(message: String) -> Result<T> {
     Err(InputError(message).into())
 }
+
+/// The first line of what a library says: some add how they came to it.
+pub fn first_line(error: &impl fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().into()
+}

@@ -10,14 +10,14 @@ use serde::Deserialize;
 use tokenizers::{Tokenizer, TruncationParams};
 
 use crate::data::Batch;
-use crate::errors::{Result, input_error};
+use crate::errors::{Result, first_line, input_error};
 use crate::layer_norm::LayerNorm;
 use crate::linear::{GradientSink, Linear};
 use crate::python_random::MersenneTwister;
 
 /// The entries of config.json that decide what is computed.
 #[derive(Deserialize)]
-struct Config {
+pub struct Config {
     model_type: String,
     hidden_act: String,
     hidden_size: usize,
@@ -115,7 +115,10 @@ pub fn load_tokenizer(directory: &Path, max_tokens: usize) -> Result<Tokenizer> 
     let max_length = max_tokens.min(read_config(directory)?.max_position_embeddings);
     let mut tokenizer = match Tokenizer::from_file(directory.join("tokenizer.json")) {
         Ok(tokenizer) => tokenizer,
-        Err(error) => return input_error(format!("{}: no tokenizer could be loaded ({error})", directory.display())),
+        Err(error) => {
+            let (name, reason) = (directory.display(), first_line(&error));
+            return input_error(format!("{name}: no tokenizer could be loaded ({reason})"));
+        }
     };
     tokenizer.with_padding(None);
     tokenizer.with_truncation(Some(TruncationParams { max_length, ..Default::default() }))?;
@@ -128,7 +131,10 @@ pub fn load_classifier(directory: &Path, labels: usize, seed: u32) -> Result<Cla
     let file = directory.join("model.safetensors");
     let stored = match candle_core::safetensors::load(&file, &Device::Cpu) {
         Ok(stored) => stored,
-        Err(error) => return input_error(format!("{}: no model could be loaded ({error})", file.display())),
+        Err(error) => {
+            let (name, reason) = (file.display(), first_line(&error));
+            return input_error(format!("{name}: no model could be loaded ({reason})"));
+        }
     };
     let mut loader =
         Loader { directory, stored, epsilon: config.layer_norm_eps, weights: BTreeMap::new(), targets: vec![] };
@@ -154,7 +160,8 @@ pub fn load_classifier(directory: &Path, labels: usize, seed: u32) -> Result<Cla
     Ok(Classifier { heads, words, positions, first_kind, norm, layers, head_weight, head_bias, weights, targets })
 }
 
-fn read_config(directory: &Path) -> Result<Config> {
+/// A checkpoint's config.json, if its model is one that this program knows.
+pub fn read_config(directory: &Path) -> Result<Config> {
     let path = directory.join("config.json");
     let name = path.display();
     let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());

@@ -3,14 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Runs the program on a checkpoint of empty files, which is as far as it gets; the line it ends with.
-fn refusal(test: &str, arguments: &[&str]) -> String {
+/// A checkpoint's configuration, and no weights: the program refuses what the tests give it before it wants them.
+const CONFIG: &str = r#"{"model_type": "bert", "hidden_act": "gelu", "hidden_size": 4, "num_attention_heads": 1,
+    "num_hidden_layers": 1, "max_position_embeddings": 8, "layer_norm_eps": 1e-12}"#;
+
+/// The line that the program ends with, on a checkpoint of this configuration.
+fn refusal_on(config: &str, test: &str, arguments: &[&str]) -> String {
     let model = directory(test).join("checkpoint");
     std::fs::create_dir_all(&model).expect("a directory");
-    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
-        std::fs::write(model.join(file), "").expect("a file");
+    for (file, content) in [("config.json", config), ("tokenizer.json", ""), ("model.safetensors", "")] {
+        std::fs::write(model.join(file), content).expect("a file");
     }
     run(test, &[&["--model", text(&model)], arguments].concat())
+}
+
+fn refusal(test: &str, arguments: &[&str]) -> String {
+    refusal_on(CONFIG, test, arguments)
 }
 
 fn run(test: &str, arguments: &[&str]) -> String {
@@ -51,6 +59,14 @@ fn a_missing_file_of_the_model_is_named() {
     std::fs::write(model.join("config.json"), "").expect("a file");
     let said = run("half-model", &["--model", text(&model)]);
     assert!(said.ends_with("expected a checkpoint's directory, but it has no tokenizer.json\n"), "{said}");
+}
+
+#[test]
+fn a_model_of_another_kind_is_named() {
+    let said = refusal_on(&CONFIG.replace("bert", "gpt2"), "other-model", &[]);
+    assert!(said.ends_with("expected a bert model with gelu, got gpt2 with gelu\n"), "{said}");
+    let said = refusal_on("{", "broken-model", &[]);
+    assert!(said.contains("config.json: cannot be read (EOF"), "{said}");
 }
 
 #[test]
