@@ -106,6 +106,8 @@ fn ask_pkg_config() -> Result<Installed, String> {
 fn link(installed: &Installed) {
     if let Some(lib) = &installed.lib {
         println!("cargo:rustc-link-search=native={}", lib.display());
+        // For the test of the README; link arguments reach no dependent.
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     }
     if cfg!(feature = "static") {
         println!("cargo:rustc-link-lib=static=speft");
@@ -127,7 +129,7 @@ mod bundled {
     use super::{Path, PathBuf, env, library_name};
 
     /// What the library is built from; also what `tools/crate.sh` copies.
-    const SOURCES: [&str; 5] = ["CMakeLists.txt", "cmake", "core", "capi", "backends/cpu"];
+    const SOURCES: [&str; 6] = ["CMakeLists.txt", "cmake", "core", "capi", "backends/cpu", "tests/abi/exports.txt"];
 
     /// Builds libspeft with its CPU backend inside and returns the folder it was installed to.
     pub fn build() -> Result<PathBuf, Vec<String>> {

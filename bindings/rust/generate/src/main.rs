@@ -10,6 +10,27 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// Makes Markdown of the headers' comments: what is indented is C.
+#[derive(Debug)]
+struct Comments;
+
+impl bindgen::callbacks::ParseCallbacks for Comments {
+    fn process_comment(&self, comment: &str) -> Option<String> {
+        let mut lines = Vec::new();
+        let mut in_code = false;
+        for line in comment.lines() {
+            let is_code = line.starts_with("     ");
+            if is_code != in_code {
+                lines.push(if is_code { " ```c" } else { " ```" });
+                in_code = is_code;
+            }
+            lines.push(line);
+        }
+        lines.extend(in_code.then_some(" ```"));
+        Some(lines.join("\n"))
+    }
+}
+
 fn generate(include: &Path) -> Result<String, Box<dyn Error>> {
     let header = include.join("speft/speft.h");
     let bindings = bindgen::Builder::default()
@@ -18,6 +39,7 @@ fn generate(include: &Path) -> Result<String, Box<dyn Error>> {
         .clang_args(["-std=c11", "-fparse-all-comments"])
         .allowlist_file(format!("{}/speft/.*", include.display()))
         .blocklist_item("SPEFT_(ADAPTER|BASIS|COMMUNICATOR|CONTEXT|ERROR|EXPORT|GRADIENT|LINEAR|MASK|MEMORY|MERGE|OPTIMIZER|QUANTIZATION|SELECTION|SPEFT|STATUS|STORAGE|TENSOR|TRAINING|VERSION|WEIGHTS)_H")
+        .parse_callbacks(Box::new(Comments))
         // Plain integers: a number that a later library returns must not be undefined behaviour.
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
@@ -77,10 +99,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Ok(std::fs::write(target, made)?);
     }
     if std::fs::read_to_string(target)? != made {
-        return Err(format!(
-            "{target} is not current: the headers in {include} give other bindings"
-        )
-        .into());
+        return Err(format!("{target} is not current: the headers in {include} give other bindings").into());
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::builder::AdapterBuilder;
 use crate::callback::{Pinned, Report, Reporter};
 use crate::communicator::Link;
 use crate::context::{Context, Host};
-use crate::error::{Error, Result, to_i64};
+use crate::error::{Error, Result, call, to_i64};
 use crate::gradient::Gradient;
 use crate::linear::LinearOptions;
 use crate::native::empty;
@@ -189,18 +189,25 @@ impl Adapter {
         AdapterBuilder::new(context)
     }
 
-    pub(crate) fn open(handle: *mut sys::speft_adapter, host: &Arc<Host>, callbacks: Callbacks) -> Result<Self> {
-        let handle = NonNull::new(handle).expect("an adapter was made");
-        let mut adapter = Self {
-            handle,
+    /// What a call that makes an adapter has made.
+    pub(crate) fn open(
+        answer: Result<()>,
+        handle: *mut sys::speft_adapter,
+        host: &Arc<Host>,
+        callbacks: Callbacks,
+    ) -> Result<Self> {
+        let made = answer.map(|()| Self {
+            handle: NonNull::new(handle).expect("an adapter was made"),
             host: Arc::clone(host),
             parameters: Vec::new(),
             _callbacks: callbacks,
             lent: Vec::new(),
             loan: RAW,
-        };
+        });
+        host.panics.resume(); // and lets go of what was made
+        let mut adapter = made?;
         // SAFETY: the adapter lives.
-        let count = unsafe { sys::speft_count_parameters(handle.as_ptr()) };
+        let count = unsafe { sys::speft_count_parameters(adapter.as_ptr()) };
         for position in 0..count {
             let mut info = empty!(speft_parameter);
             adapter.call(|adapter, error| {
@@ -881,11 +888,11 @@ impl Adapter {
     fn read(context: &Context, source: Source<'_>, mut options: LoadOptions<'_>, load: Load) -> Result<Self> {
         let (score, native) = options.score.take().map(|score| Scorer::pin(score, &context.host)).unzip();
         let mut handle = std::ptr::null_mut();
-        options.with_native(source, native.as_ref(), |options, path| {
+        let answer = options.with_native(source, native.as_ref(), |options, path| {
             // SAFETY: the context lives; the structs and the path live through the call.
-            context.host.call(|error| unsafe { load(context.as_ptr(), options, path, &mut handle, error) })
-        })?;
-        Self::open(handle, &context.host, Callbacks { _score: score, _communicator: None })
+            call(|error| unsafe { load(context.as_ptr(), options, path, &mut handle, error) })
+        });
+        Self::open(answer, handle, &context.host, Callbacks { _score: score, _communicator: None })
     }
 }
 

@@ -7,7 +7,7 @@ use speft_sys as sys;
 
 use crate::callback::{Report, Reporter};
 use crate::context::{Context, Host};
-use crate::error::{Result, to_i64};
+use crate::error::{Result, call, to_i64};
 use crate::gradient::Gradient;
 use crate::native::defaults;
 use crate::tensor::{RawTensor, TensorView};
@@ -33,10 +33,13 @@ impl Basis {
         options.columns = to_i64("columns", columns)?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: the context lives.
-        let call = |error| unsafe { sys::speft_create_basis(context.as_ptr(), &options, &mut handle, error) };
-        context.host.call(call)?;
-        let handle = NonNull::new(handle).expect("a basis was made");
-        Ok(Self { handle, host: Arc::clone(&context.host) })
+        let answer = call(|error| unsafe { sys::speft_create_basis(context.as_ptr(), &options, &mut handle, error) });
+        let made = answer.map(|()| {
+            let handle = NonNull::new(handle).expect("a basis was made");
+            Self { handle, host: Arc::clone(&context.host) }
+        });
+        context.host.panics.resume(); // and lets go of what was made
+        made
     }
 
     /// Adds the gradient of one of the matrices: dense, or from activations.

@@ -7,10 +7,10 @@ use speft_sys as sys;
 use crate::adapter::{Adapter, Callbacks};
 use crate::communicator::{Communicator, Link};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, call};
 use crate::native::{defaults, empty};
 use crate::optimizer::OptimizerOptions;
-use crate::options::{DeltaType, Drop, Mean, Random, Rate, Scope, Selection};
+use crate::options::{DeltaType, DropBy, Mean, Random, Rate, Scope, Selection};
 use crate::parameter::{NativeParameters, Parameter};
 use crate::score::{ScoreFunction, Scorer, Scoring};
 
@@ -82,7 +82,7 @@ impl Schedule {
     }
 
     /// SpIEL's: which scalars are dropped.
-    pub fn drop(mut self, drop: Drop) -> Self {
+    pub fn drop_by(mut self, drop: DropBy) -> Self {
         self.native.drop = drop.code();
         self
     }
@@ -280,14 +280,14 @@ impl<'a> AdapterBuilder<'a> {
         let (communicator, native_communicator) =
             self.communicator.take().map(|link| Link::pin(link, &self.context.host)).unzip();
         let mut handle = std::ptr::null_mut();
-        self.with_native(native_score.as_ref(), native_communicator.as_ref(), |options, parameters| {
+        let answer = self.with_native(native_score.as_ref(), native_communicator.as_ref(), |options, parameters| {
             // SAFETY: the context lives; the structs live through the call, and what callbacks use in the adapter.
-            self.context.host.call(|error| unsafe {
+            call(|error| unsafe {
                 let (pointers, count) = (parameters.pointers(), parameters.count());
                 sys::speft_create_adapter(self.context.as_ptr(), options, pointers, count, &mut handle, error)
             })
-        })?;
-        Adapter::open(handle, &self.context.host, Callbacks { _score: score, _communicator: communicator })
+        });
+        Adapter::open(answer, handle, &self.context.host, Callbacks { _score: score, _communicator: communicator })
     }
 
     /// What the adapter would need. `tokens` are the most that one gradient from activations will have; 0 for any

@@ -255,9 +255,13 @@ impl ContextBuilder {
         options.parallel_for = parallel_for.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let mut handle = std::ptr::null_mut();
         // SAFETY: the structs and what they point to live through the call; `user` lives as long as the context.
-        host.call(|error| unsafe { sys::speft_create_context(&options, &mut handle, error) })?;
-        let handle = NonNull::new(handle).expect("a context was made");
-        Ok(Context { handle, host })
+        let answer = call(|error| unsafe { sys::speft_create_context(&options, &mut handle, error) });
+        let made = answer.map(|()| {
+            let handle = NonNull::new(handle).expect("a context was made");
+            Context { handle, host: Arc::clone(&host) }
+        });
+        host.panics.resume(); // and lets go of what was made
+        made
     }
 }
 

@@ -35,7 +35,7 @@ pub use half;
 pub use linear::LinearOptions;
 pub use optimizer::{Hyperparameters, OptimizerOptions, StepOptions};
 pub use options::{
-    Age, Decay, DeltaType, Drop, Format, Layout, Level, Mean, Optimizer, Quantization, Random, Rate, Role, Scope,
+    Age, Decay, DeltaType, DropBy, Format, Layout, Level, Mean, Optimizer, Quantization, Random, Rate, Role, Scope,
     Selection, State,
 };
 pub use parameter::{Parameter, Part};

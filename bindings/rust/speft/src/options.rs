@@ -101,7 +101,7 @@ named! {
 
 named! {
     /// Which scalars SpIEL drops.
-    pub enum Drop = "drop" {
+    pub enum DropBy = "drop" {
         /// Those with the least |φ|.
         Magnitude = SPEFT_DROP_MAGNITUDE "magnitude",
         /// Those that have moved least since the last reselection.

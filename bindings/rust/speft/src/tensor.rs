@@ -367,16 +367,6 @@ macro_rules! describe {
         pub fn reinterpret(self, data_type: DataType) -> Result<Self> {
             Ok(Self { raw: self.raw.reinterpret(data_type)?, ..self })
         }
-
-        /// The elements, in row-major order.
-        ///
-        /// # Errors
-        /// `InvalidArgument` when they are not of type `T`, not in host memory or not contiguous.
-        pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
-            let data = self.raw.elements::<T>()?;
-            // SAFETY: the view borrows that many elements at least as long as `self`.
-            Ok(unsafe { std::slice::from_raw_parts(data, self.raw.len()) })
-        }
     };
 }
 
@@ -418,6 +408,16 @@ impl<'a> TensorView<'a> {
         Self { raw, lent: PhantomData }
     }
 
+    /// The elements, in row-major order.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when they are not of type `T`, not in host memory or not contiguous.
+    pub fn as_slice<T: Element>(&self) -> Result<&'a [T]> {
+        let data = self.raw.elements::<T>()?;
+        // SAFETY: the view borrows that many elements for that long.
+        Ok(unsafe { std::slice::from_raw_parts(data, self.raw.len()) })
+    }
+
     describe!();
 }
 
@@ -456,6 +456,16 @@ impl<'a> TensorViewMut<'a> {
     /// The memory is there, is that large, and nobody else reads or writes it as long as `'a`.
     pub unsafe fn from_raw(raw: RawTensor) -> Self {
         Self { raw, lent: PhantomData }
+    }
+
+    /// The elements, in row-major order.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when they are not of type `T`, not in host memory or not contiguous.
+    pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
+        let data = self.raw.elements::<T>()?;
+        // SAFETY: the view borrows that many elements at least as long as `self`.
+        Ok(unsafe { std::slice::from_raw_parts(data, self.raw.len()) })
     }
 
     /// The elements, in row-major order, to be written.

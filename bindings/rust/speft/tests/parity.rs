@@ -351,7 +351,7 @@ fn given<B>(builder: B, value: u64, set: impl FnOnce(B, u64) -> B) -> B {
 fn schedule(mut keys: Keys<'_>) -> Schedule {
     let mut schedule = Schedule::new()
         .curve(keys.take("schedule"))
-        .drop(keys.take("drop"))
+        .drop_by(keys.take("drop"))
         .keep_moments(keys.take::<i32>("keep_moments") != 0)
         .track_moves(keys.take::<i32>("track_moves") != 0);
     let rate: f64 = keys.take("rate");

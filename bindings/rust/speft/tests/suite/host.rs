@@ -1,5 +1,4 @@
 //! A host with one layer, and plain float64 loops for the truth.
-#![allow(dead_code)] // each test program uses some of it
 
 use speft::*;
 

@@ -1,0 +1,104 @@
+//! What the library declares and does not have yet: `Unsupported`, by name, and nothing else happens.
+
+use std::ffi::c_void;
+
+use crate::host::*;
+use speft::*;
+
+#[test]
+fn a_basis() {
+    let context = cpu();
+    refused(Basis::new(&context, 4, 6), Status::Unsupported, "basis");
+    let mut layer = Layer::new(130, [6, 4]);
+    let mut adapter = builder(&context, &layer).budget(5).build().unwrap();
+    train(&mut adapter, &mut layer, 0);
+    refused(adapter.bind_basis("w", None), Status::Unsupported, "basis");
+}
+
+#[test]
+fn a_linear_layer_on_the_fly() {
+    let context = cpu();
+    let mut layer = Layer::new(131, [6, 4]);
+    let mut adapter = builder(&context, &layer).budget(5).build().unwrap();
+    train(&mut adapter, &mut layer, 0);
+    let (narrow, wide) = (numbers(1, 8), numbers(2, 12));
+    let options = LinearOptions::new().layout(Layout::OutIn).delta_only(true).accumulate(true);
+    let mut out = vec![0.0_f32; 12];
+    let x = TensorView::new(&narrow, [2, 4]).unwrap();
+    let forward = adapter.linear_forward("w", options, &x, &mut TensorViewMut::new(&mut out, [2, 6]).unwrap());
+    refused(forward, Status::Unsupported, "linear");
+    let dy = TensorView::new(&wide, [2, 6]).unwrap();
+    let mut view = TensorViewMut::new(&mut out[..8], [2, 4]).unwrap();
+    refused(adapter.linear_backward("w", LinearOptions::default(), &dy, &mut view), Status::Unsupported, "linear");
+    assert_eq!(out, [0.0; 12]);
+}
+
+#[test]
+fn quantized_weights() {
+    let context = cpu();
+    let (codes, absmax, levels) = ([0_u8; 12], [1.0_f32; 1], [0.0_f32; 16]);
+    for &kind in Quantization::ALL {
+        let quantized = Quantized::new(kind, 64, codes[..].into(), absmax[..].into()).levels(levels[..].into()).nested(
+            256,
+            absmax[..].into(),
+            levels[..].into(),
+            0.0,
+        );
+        let mut values = [3.0_f32; 24];
+        let mut out = TensorViewMut::from(&mut values[..]);
+        refused(context.dequantize(&quantized, &mut out), Status::Unsupported, "quanti");
+        assert_eq!(values, [3.0; 24]);
+        let layer = Layer::new(132, [6, 4]);
+        let mut adapter = builder(&context, &layer).budget(5).build().unwrap();
+        // SAFETY: the tensors outlive the adapter.
+        refused(unsafe { adapter.bind_quantized("w", &quantized) }, Status::Unsupported, "weights");
+    }
+    let (mut codes, mut absmax) = ([0_u8; 2], [0.0_f32; 1]);
+    let mut into = QuantizedMut::new(Quantization::Nf4, 64, (&mut codes[..]).into(), (&mut absmax[..]).into());
+    refused(context.quantize(&[1.0_f32; 4][..].into(), &mut into), Status::Unsupported, "quanti");
+}
+
+/// One of so many processes.
+struct Alone(i32);
+
+impl Communicator for Alone {
+    fn rank(&self) -> i32 {
+        0
+    }
+
+    fn size(&self) -> i32 {
+        self.0
+    }
+
+    fn all_reduce(&self, _: TensorViewMut<'_>, _: *mut c_void) -> std::result::Result<(), ()> {
+        Err(())
+    }
+
+    fn all_gather(&self, _: TensorView<'_>, _: TensorViewMut<'_>, _: *mut c_void) -> std::result::Result<(), ()> {
+        Err(())
+    }
+
+    fn broadcast(&self, _: TensorViewMut<'_>, _: i32, _: *mut c_void) -> std::result::Result<(), ()> {
+        Err(())
+    }
+}
+
+#[test]
+fn several_processes() {
+    let context = cpu();
+    let mut layer = Layer::new(133, [6, 4]);
+    let two = builder(&context, &layer).budget(5).communicator(Alone(2)).build();
+    refused(two, Status::Unsupported, "communicator of size 2");
+    let mut adapter = builder(&context, &layer).budget(5).communicator(Alone(1)).build().unwrap();
+    train(&mut adapter, &mut layer, 1); // one process has nobody to ask
+}
+
+#[test]
+fn parts_of_parameters() {
+    let context = cpu();
+    for part in [Part::Range { offset: 0, extent: 12 }, Part::Block { offset: vec![0, 0], extent: vec![3, 4] }] {
+        let parameter = Parameter::sparse("w", [6, 4], DataType::Float32).part(part);
+        let made = Adapter::builder(&context).parameter(parameter).budget(1).build();
+        refused(made, Status::Unsupported, "part");
+    }
+}
