@@ -6,7 +6,7 @@
  *
  * <pre>{@code
  * Tensor weights = Tensor.copyOf(new float[64], 8, 8), slopes = Tensor.allocate(DType.FLOAT32, 8, 8);
- * slopes.floats().put(10, -0.5f).put(33, 0.25f); // of the loss Σ (weight − target)² / 2, two targets of which are not 0
+ * slopes.floats().put(10, -0.5f).put(33, 0.25f); // the loss is Σ (weight − target)² / 2; two targets are not 0
  * try (Context context = Context.open(); Adapter adapter = Adapter.builder(context)
  *         .selection(Selection.GRADIENT).budget(2).sparse("w", DType.FLOAT32, 8, 8).open()) {
  *     adapter.bindWeights(0, weights);
