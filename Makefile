@@ -5,6 +5,7 @@
 #   make demo DOMAIN=tweets                    … on other texts that come with it: movies, news, products, tweets
 #   make demo DATA=file.tsv MODEL=directory OUT=directory    … on your own data and model (each is optional)
 #   make reproduce                             set-up, then what the papers claim of the methods, run and judged
+#   make basis                                 set-up, then whether gradients are sparse in a fitted basis
 #   make demo-c                                set-up, then the same task in C, against an installed libspeft
 #   make test                                  set-up, then all tests
 #   make check                                 the quick ones, after a change
@@ -15,7 +16,7 @@
 # Read by the shell, so that any path is taken as it is.
 export ALL DATA DOCUMENT DOMAIN MODEL OUT
 
-.PHONY: help setup demo reproduce demo-c test check bench wheel clean
+.PHONY: help setup demo reproduce basis demo-c test check bench wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,6 +30,9 @@ demo: setup
 
 reproduce: setup
 	@.venv/bin/python examples/python/reproduction/reproduce.py $${OUT:+--out "$$OUT"} $${DOCUMENT:+--document "$$DOCUMENT"}
+
+basis: setup
+	@.venv/bin/python examples/python/gradient_basis/main.py $${OUT:+--out "$$OUT"}
 
 demo-c: setup
 	@tools/demo-c.sh
