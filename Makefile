@@ -5,6 +5,7 @@
 #   make demo DOMAIN=tweets                    … on other texts that come with it: movies, news, products, tweets
 #   make demo DATA=file.tsv MODEL=directory OUT=directory    … on your own data and model (each is optional)
 #   make reproduce                             set-up, then what the papers claim of the methods, run and judged
+#   make basis                                 set-up, then whether gradients are sparse in a fitted basis
 #   make demo-c                                set-up, then the same task in C, against an installed libspeft
 #   make demo-cpp, demo-java, demo-jax, demo-rust    set-up, then the main job in another language; OUT=directory
 #   make test                                  set-up, then all tests
@@ -16,7 +17,7 @@
 # Read by the shell, so that any path is taken as it is.
 export ALL DATA DOCUMENT DOMAIN MODEL OUT
 
-.PHONY: help setup demo reproduce demo-c demo-cpp demo-java demo-jax demo-rust test check bench wheel clean
+.PHONY: help setup demo reproduce basis demo-c demo-cpp demo-java demo-jax demo-rust test check bench wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,6 +31,9 @@ demo: setup
 
 reproduce: setup
 	@.venv/bin/python examples/python/reproduction/reproduce.py $${OUT:+--out "$$OUT"} $${DOCUMENT:+--document "$$DOCUMENT"}
+
+basis: setup
+	@.venv/bin/python examples/python/gradient_basis/main.py $${OUT:+--out "$$OUT"}
 
 demo-c demo-cpp demo-java demo-jax demo-rust: setup
 	@tools/$@.sh
