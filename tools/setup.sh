@@ -11,7 +11,7 @@ mkdir -p $logs .cache
 
 install_packages() {
     local package missing=()
-    for package in g++ git libboost-test-dev libdlpack-dev libeigen3-dev libopenblas0-serial make nlohmann-json3-dev; do
+    for package in g++ git libboost-test-dev libdlpack-dev libeigen3-dev libopenblas0-serial make nlohmann-json3-dev pkg-config; do
         dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
@@ -39,7 +39,7 @@ make_environment() {
     is_current .venv/build.stamp tools/requirements-build.txt && return
     touch .venv/installing
     .venv/bin/pip install -q --disable-pip-version-check -r tools/requirements-build.txt
-    .venv/bin/pip install -q --disable-pip-version-check --no-deps onednn-devel-cpu-gomp==2023.2.0
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps jaxlib==0.10.2 onednn-devel-cpu-gomp==2023.2.0
     make_current .venv/build.stamp tools/requirements-build.txt
     rm .venv/installing
 }
@@ -59,6 +59,8 @@ download() {
         mv .cache/incoming/vaderSentiment-3.3.2.tar.gz .cache/
         rmdir .cache/incoming
     fi
+    # Who has no Rust can do without it.
+    if command -v cargo >/dev/null; then cargo fetch --quiet --manifest-path examples/rust/sentiment/Cargo.toml; fi
 }
 
 configure() {

@@ -13,7 +13,7 @@ manifest=examples/rust/sentiment/Cargo.toml
 
 # Optimized, as the program is: tests compute with the whole model.
 build() {
-    cargo build --release --locked --tests --manifest-path $manifest >build/logs/rust-demo-build.log 2>&1 ||
+    cargo build --release --tests --manifest-path $manifest >build/logs/rust-demo-build.log 2>&1 ||
         { grep -E '^error' -A12 build/logs/rust-demo-build.log | head -60; return 1; }
 }
 
@@ -33,7 +33,7 @@ style() {
 
 demo_tests() {
     local status=0
-    cargo test --release --locked --no-fail-fast --manifest-path $manifest >build/logs/rust-demo.log 2>&1 || status=$?
+    cargo test --release --no-fail-fast --manifest-path $manifest >build/logs/rust-demo.log 2>&1 || status=$?
     .venv/bin/python tools/rust_junit.py build/logs/rust-demo.log build/results/rust-demo.xml
     grep -E '^test result|^     Running' build/logs/rust-demo.log || true
     [ $status = 0 ] || { grep -E -A12 'FAILED|panicked at|^error' build/logs/rust-demo.log | head -60; return $status; }

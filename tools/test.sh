@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests. Every stage prints its seconds; the last line sums up what ran.
-# With --quick: what changed most is tested first and the sanitizers are left out (`make check`).
+# With --quick: without the sanitizers and the other languages (`make check`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/stage.sh
@@ -39,6 +39,12 @@ if [ -z "$quick" ]; then
     stage 'thread sanitizer: build' sanitized_tree tsan
     stage 'thread sanitizer' native_tests build/tsan tsan
     tools/wheel.sh
+    tools/test-rust.sh
+    tools/test-java.sh
+    tools/test-cpp.sh
+    tools/test-jax.sh
+    tools/test-rust-demo.sh
+    tools/test-java-demo.sh
 fi
 stage 'Python tests with PyTorch' python_tests
 stage 'short demo' short_demo
