@@ -70,6 +70,13 @@ build() {
     cmake --build build >$logs/build.log 2>&1 || { grep -E 'error|FAILED' -A5 $logs/build.log | head -60; return 1; }
 }
 
+# What the bindings, their tests and the examples are built against, as their users have it.
+install_tree() {
+    for component in runtime development; do
+        cmake --install build --prefix build/installed --component $component >$logs/install.log 2>&1 || { tail -5 $logs/install.log; return 1; }
+    done
+}
+
 # One wheel from the tree that is built already; every environment of the tests gets the same one.
 install_package() {
     rm -rf build/wheel
@@ -89,5 +96,6 @@ downloading=$!
 trap 'kill $downloading 2>/dev/null || true; name_failed_stage' EXIT
 stage 'setup: configure' configure
 stage 'setup: build' build
+stage 'setup: install' install_tree
 stage 'setup: downloads' wait_for_downloads
-stage 'setup: install' install_package
+stage 'setup: Python package' install_package

@@ -3,6 +3,7 @@
 # put into out/wheel/, and tested where there is NumPy and nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source tools/counted.sh
 source tools/stage.sh
 
 export PATH="$PWD/.venv/bin:$PATH"
@@ -22,7 +23,7 @@ clean_environment() {
 }
 
 numpy_tests() {
-    build/clean/bin/python -m pytest -q -p no:cacheprovider --junitxml build/results/numpy.xml bindings/python/tests/numpy
+    counted Python build/clean/bin/python -m pytest -q -p no:cacheprovider --junitxml build/results/numpy.xml bindings/python/tests/numpy
 }
 
 stage 'wheel: audit' audit

@@ -1,4 +1,5 @@
-// The table that libspeft loads: the device's life and its memory. Its operations are in implementations.cpp.
+// The backend's table: the device's life and its memory. Its operations are in implementations.cpp. A libspeft that it
+// is linked into calls it by its own name; as a plug-in it has that of entry.cpp.
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -120,14 +121,6 @@ constexpr speft_backend_table table = {
 }  // namespace
 }  // namespace speft::cpu
 
-// Linked into libspeft it must not take the name that plug-ins share.
-#ifdef SPEFT_STATIC_CPU
-#define speft_backend_main speft_cpu_backend_main
-#define SPEFT_CPU_EXPORT
-#else
-#define SPEFT_CPU_EXPORT __attribute__((visibility("default")))
-#endif
-
-extern "C" SPEFT_CPU_EXPORT const speft_backend_table *speft_backend_main(std::uint32_t abi_version) {
+extern "C" const speft_backend_table *speft_cpu_backend_main(std::uint32_t abi_version) {
     return abi_version == SPEFT_BACKEND_ABI_VERSION ? &speft::cpu::table : nullptr;
 }

@@ -9,9 +9,9 @@
 #include <new>
 #include <vector>
 
-#ifdef SPEFT_STATIC_CPU
-extern "C" const speft_backend_table *speft_cpu_backend_main(std::uint32_t abi_version);
-#endif
+// The CPU backend where it is linked in, as in libspeft.a: NULL elsewhere. Nothing is compiled twice for it.
+extern "C" __attribute__((weak, visibility("hidden"))) const speft_backend_table *speft_cpu_backend_main(
+    std::uint32_t abi_version);
 
 namespace speft {
 namespace {
@@ -64,9 +64,7 @@ LoadedBackend check(const std::string &name, const std::string &origin, speft_ba
 }  // namespace
 
 LoadedBackend load_backend(const std::string &name, const std::string &folder) {
-#ifdef SPEFT_STATIC_CPU
-    if (name == "cpu") return check(name, "the built-in backend", speft_cpu_backend_main);
-#endif
+    if (name == "cpu" && speft_cpu_backend_main) return check(name, "the built-in backend", speft_cpu_backend_main);
     const std::string file = "libspeft_" + name + ".so";
     std::string attempts;
     for (const std::string &place : folders_to_search(folder)) {

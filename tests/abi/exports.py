@@ -2,6 +2,8 @@
 
     exports.py build/lib/libspeft.so --expected exports.txt --headers capi/include/speft
     exports.py build/lib/libspeft_cpu.so --only speft_backend_main
+
+Of an archive it is the symbols that another object can be linked to.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from declarations import read_headers  # noqa: E402
 
 
 def read_symbols(library: Path) -> set[str]:
-    """What the dynamic linker can find in `library`."""
-    command = ["nm", "--dynamic", "--defined-only", "--format=posix", library]
+    """What the linker can find in `library`: the dynamic one, or of an archive the static one."""
+    which = "--extern-only" if library.suffix == ".a" else "--dynamic"
+    command = ["nm", which, "--defined-only", "--format=posix", library]
     listing = subprocess.run(command, check=True, capture_output=True, text=True)
-    return {line.split()[0].split("@")[0] for line in listing.stdout.splitlines()}
+    symbols = [line.split() for line in listing.stdout.splitlines()]
+    return {words[0].split("@")[0] for words in symbols if len(words) > 1}  # one word: a member's name
 
 
 def compare(actual: set[str], expected: set[str], here: str, there: str) -> list[str]:

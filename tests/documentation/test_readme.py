@@ -1,4 +1,4 @@
-"""The README's marked examples run as they stand, Python in a fresh interpreter, C on an installed libspeft."""
+"""The marked examples of the READMEs run as they stand, Python in a fresh interpreter, C on an installed libspeft."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
+READMES = [README, REPOSITORY / "bindings" / "python" / "README.md"]
 MARKED = re.compile(
     r"^<!-- test: (?P<name>[\w-]+) -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -17,7 +19,9 @@ TEXT = README.read_text(encoding="utf-8")
 
 
 def find_examples(language: str) -> dict[str, str]:
-    return {match["name"]: match["code"] for match in MARKED.finditer(TEXT) if match["language"] == language}
+    texts = [path.read_text(encoding="utf-8") for path in READMES]
+    found = [match for text in texts for match in MARKED.finditer(text) if match["language"] == language]
+    return {match["name"]: match["code"] for match in found}
 
 
 PYTHON_EXAMPLES = find_examples("python")
@@ -25,7 +29,7 @@ C_EXAMPLE = find_examples("c")["c-example"]
 
 
 def test_the_first_examples_are_there_and_short() -> None:
-    assert len(PYTHON_EXAMPLES["python-example"].splitlines()) <= 16
+    assert all(len(PYTHON_EXAMPLES[name].splitlines()) <= 16 for name in ("python-example", "numpy-example"))
     assert len(C_EXAMPLE.splitlines()) <= 25
 
 

@@ -86,8 +86,7 @@ HANDLE(context)
 HANDLE(adapter)
 HANDLE(basis)
 
-/* The one that may be missing, by speft_bind_basis alone: the name tells, and the functions of a basis itself are refused
- * by the library. */
+/* The one that may be missing, in speft_bind_basis; where it may not, the library itself says so. */
 %typemap(check) speft_basis *basis ""
 
 /* ---- status and error ---- */
@@ -126,7 +125,9 @@ HANDLE(basis)
 %typemap(jstype) double *argument "double[]"
 %typemap(javain) double *argument "$javainput"
 %typemap(in) double *argument (double value = 0) "$1 = &value;"
-%typemap(argout) double *argument "if (!(*jenv)->ExceptionCheck(jenv)) (*jenv)->SetDoubleArrayRegion(jenv, $input, 0, 1, $1);"
+%typemap(argout) double *argument {
+    if (!(*jenv)->ExceptionCheck(jenv)) (*jenv)->SetDoubleArrayRegion(jenv, $input, 0, 1, $1);
+}
 %typemap(freearg) double *argument ""
 %enddef
 DOUBLE_RESULT(norm)
@@ -207,7 +208,7 @@ AIM(speft_allocator, self->allocate = allocate_memory; self->deallocate = free_m
 /* Zeroed; throws OutOfMemoryError. */
 void *allocate_zeroed(JNIEnv *jenv, int64_t bytes);
 void free_zeroed(void *memory);
-/* A direct buffer over memory that something else keeps; the address of a direct buffer's first element, 0 otherwise. */
+/* A direct buffer over memory that something else keeps; and the address of a direct buffer's first element. */
 jobject view_memory(JNIEnv *jenv, void *memory, int64_t bytes);
 int64_t address_of(JNIEnv *jenv, jobject buffer);
 /* The bytes of a string; NULL for NULL. */

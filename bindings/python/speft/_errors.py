@@ -25,6 +25,11 @@ class Error(Exception):
         self.backend = backend
         self.native_code = native_code
 
+    @property
+    def status_name(self) -> str:
+        """The status as the C header calls it: ``"INVALID_ARGUMENT"``, say."""
+        return _capi.speft_get_status_name(self.status)
+
 
 class InvalidArgument(Error, ValueError):
     """An argument has a wrong value, shape, type or device: the message has what was expected, what came."""
@@ -102,9 +107,4 @@ _BY_STATUS: dict[int, type[Error]] = {kind.status: kind for kind in Error.__subc
 def make_error(status: int, message: str, backend: str, native_code: int) -> Error:
     """The exception for a failed call. A status that a later version has added is a plain `Error`."""
     kind = _BY_STATUS.get(status, Error)
-    return kind(
-        message or _capi.speft_get_status_name(status),
-        status=status,
-        backend=backend,
-        native_code=native_code,
-    )
+    return kind(message, status=status, backend=backend, native_code=native_code)

@@ -62,7 +62,7 @@ class Tensor:
 
     Attributes:
         shape: a tuple of ints.
-        dtype: ``"float32"`` or ``"int64"``.
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"int64"``.
         read_only: whether consumers are told not to write to it.
     """
 
@@ -95,11 +95,37 @@ class Tensor:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._view.device.type, self._view.device.id
 
+    @property
+    def bits(self) -> TensorLike:
+        """The same memory as uint16, for consumers without bfloat16: ``numpy.from_dlpack(deltas.bits)``.
+
+        Raises:
+            InvalidArgument: for elements that are not of 16 bits.
+        """
+        if self._view.dtype.bits != 16:
+            raise InvalidArgument(f"bits are those of 16-bit elements; this tensor is {self.dtype}")
+        return _Bits(self)
+
     def __len__(self) -> int:
         return self.shape[0]
 
     def __repr__(self) -> str:
         return f"speft.Tensor(shape={self.shape}, dtype={self.dtype!r}, read_only={self.read_only})"
+
+
+class _Bits:
+    """A lent tensor with another element type of the same size."""
+
+    def __init__(self, lender: Tensor):
+        self.lender = lender
+
+    def __dlpack__(self, **options: Any) -> Any:
+        capsule = self.lender.__dlpack__(**options)
+        _capi.view_tensor(capsule).dtype.code = _capi.SPEFT_CODE_UINT
+        return capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.lender.__dlpack_device__()
 
 
 def borrow(argument: str, tensor: TensorLike, *, writable: bool = False) -> Any:

@@ -467,3 +467,9 @@ def test_closed_things_raise(make_adapter, context):
     with pytest.raises(speft.InvalidState, match="closed"):
         context.synchronize()
     assert "closed" in repr(adapter) and "closed" in repr(context)
+
+
+def test_a_status_has_the_name_of_the_header():
+    assert speft.IOFailure("full").status_name == "IO"
+    assert speft.DeviceFailure("lost").status_name == "DEVICE"
+    assert speft.Error("of a later version", status=1000).status_name == "UNKNOWN"

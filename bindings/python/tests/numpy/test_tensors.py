@@ -127,3 +127,18 @@ def test_closing_while_a_call_runs_is_safe(make_adapter):
     adapter.select(progress=lambda done, total: adapter.close())
     with pytest.raises(speft.InvalidState, match="closed"):
         adapter.step()
+
+
+def test_numpy_reads_bfloat16_deltas_by_their_bits(make_adapter):
+    adapter, _, gradient = make_adapter(delta_type="bfloat16")
+    adapter.accumulate("w", dense=gradient)
+    adapter.step()
+    deltas = adapter.deltas("w")
+    assert deltas.dtype == "bfloat16"
+    values = (np.from_dlpack(deltas.bits).astype(np.uint32) << 16).view(np.float32)
+    # The first update of AdamW is lr, against the gradient's sign: rounding to 8 bits is within 1/128 of it.
+    np.testing.assert_allclose(
+        values, -1e-3 * np.sign(gradient.ravel()[np.from_dlpack(adapter.mask("w"))]), rtol=1 / 128
+    )
+    with pytest.raises(speft.InvalidArgument, match="16-bit.*int64"):
+        adapter.mask("w").bits  # noqa: B018

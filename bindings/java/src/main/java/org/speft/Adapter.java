@@ -20,15 +20,11 @@ import org.speft.internal.CapiConstants;
 import org.speft.internal.Memory;
 import org.speft.internal.speft_adapter_options;
 import org.speft.internal.speft_adapter_state;
-import org.speft.internal.speft_communicator;
 import org.speft.internal.speft_load_options;
 import org.speft.internal.speft_memory_plan;
-import org.speft.internal.speft_optimizer_options;
 import org.speft.internal.speft_parameter;
 import org.speft.internal.speft_reselection;
 import org.speft.internal.speft_save_options;
-import org.speft.internal.speft_schedule_options;
-import org.speft.internal.speft_selection_options;
 import org.speft.internal.speft_tensor;
 import org.speft.internal.speft_weights;
 
@@ -40,7 +36,8 @@ import org.speft.internal.speft_weights;
  * <pre>{@code
  * try (Context context = Context.open("cpu");
  *         Adapter adapter = Adapter.builder(context).selection(Selection.SNIP).density(0.005)
- *                 .sparse("query.weight", DType.FLOAT32, 384, 384).dense("head.weight", DType.FLOAT32, 2, 384).open()) {
+ *                 .sparse("query.weight", DType.FLOAT32, 384, 384).dense("head.weight", DType.FLOAT32, 2, 384)
+ *                 .open()) {
  *     adapter.bindWeights(0, queryBuffer); // the host's memory, trained in place
  *     adapter.bindWeights(1, headBuffer);
  *     adapter.observe(0, Gradient.dense(queryGradient)); // once or more a batch, each sparse parameter
@@ -54,11 +51,12 @@ import org.speft.internal.speft_weights;
  * }
  * }</pre>
  *
- * <p>Parameters are known by their position, which {@link #position} finds by name. Tensors are row-major contiguous, on
- * the context's device. A call that throws a {@link SpeftException} has changed nothing. It may be used from any thread,
- * one call at a time: see {@link Context}. After {@link #close} every method throws {@link IllegalStateException}.
+ * <p>Parameters are known by their position, which {@link #position} finds by name. Tensors are row-major contiguous,
+ * on the context's device. A call that throws a {@link SpeftException} has changed nothing. It may be used from any
+ * thread, one call at a time: see {@link Context}. After {@link #close} every method throws {@link
+ * IllegalStateException}.
  */
-public final class Adapter implements AutoCloseable {
+public final class Adapter extends Owner implements AutoCloseable {
     private final Context context;
     private final Handle handle;
     private final List<Parameter> parameters;
@@ -87,9 +85,14 @@ public final class Adapter implements AutoCloseable {
         });
         handle.follow(this);
         List<Parameter> found = new ArrayList<>();
-        for (int position = 0; position < count; ++position) {
-            found.add(readParameter(position));
-            positions.put(found.get(position).name(), position);
+        try {
+            for (int position = 0; position < count; ++position) {
+                found.add(readParameter(position));
+                positions.put(found.get(position).name(), position);
+            }
+        } catch (RuntimeException | Error failure) { // another thread's call on the context, say
+            handle.close();
+            throw failure;
         }
         parameters = List.copyOf(found);
         if (scoring != null) scoring.setParameters(parameters);
@@ -108,8 +111,8 @@ public final class Adapter implements AutoCloseable {
 
     /**
      * The adapter in a file that {@link #save(Path)} wrote: selected, unmerged, and bound to nothing. Bind every one of
-     * its {@link #parameters}, then {@link #merge}. It can be trained on; the optimizer starts afresh, after a checkpoint
-     * too.
+     * its {@link #parameters}, then {@link #merge}. It can be trained on; the optimizer starts afresh, after a
+     * checkpoint too.
      *
      * @param context where it will live
      * @param path of the file
@@ -230,7 +233,7 @@ public final class Adapter implements AutoCloseable {
     public AdapterState state() {
         try (Arena arena = new Arena()) {
             speft_adapter_state state = arena.own(new speft_adapter_state());
-            arena.call(handle, adapter -> Capi.speft_get_adapter_state(adapter, state));
+            arena.call(this, adapter -> Capi.speft_get_adapter_state(adapter, state));
             long next = state.getNext_reselection();
             return new AdapterState(state.getSelected() != 0, state.getMerged() != 0, Selection.of(state.getMethod()),
                     state.getSteps(), state.getObservations(), state.getSelected_scalars(), state.getTrained_scalars(),
@@ -248,7 +251,7 @@ public final class Adapter implements AutoCloseable {
      */
     public long selectedCount(int parameter) {
         try (Arena arena = new Arena()) {
-            return arena.call(handle, adapter -> Capi.speft_get_selected_count(adapter, parameter));
+            return arena.call(this, adapter -> Capi.speft_get_selected_count(adapter, parameter));
         }
     }
 
@@ -264,8 +267,8 @@ public final class Adapter implements AutoCloseable {
     }
 
     /**
-     * How many updates are behind the moments of each selected scalar. All are the parameter's own count unless ages are
-     * kept {@link Age#PER_WEIGHT}, as masks that move need it.
+     * How many updates are behind the moments of each selected scalar. All are the parameter's own count unless ages
+     * are kept {@link Age#PER_WEIGHT}, as masks that move need it.
      *
      * @param parameter its position
      * @return [k] in the mask's order, a copy
@@ -311,8 +314,8 @@ public final class Adapter implements AutoCloseable {
 
     /**
      * The same without a copy: lent, to be read, float32 or what {@link Builder#deltaType} says. Ask for it again after
-     * each {@link #reselect} that has moved the masks: the tensor then throws, and buffers taken from it before must not
-     * be used. After {@link #close} such buffers stay valid as long as they are reachable.
+     * each {@link #reselect} that has moved the masks: the tensor then throws, and buffers taken from it before must
+     * not be used. After {@link #close} such buffers stay valid as long as they are reachable.
      *
      * @param parameter its position
      * @return [k] in the mask's order
@@ -328,7 +331,8 @@ public final class Adapter implements AutoCloseable {
      *
      * @param parameter the position of a sparse one
      * @return in [0, 1], mostly
-     * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link #merge}
+     * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link
+     *     #merge}
      */
     public double measureRoundingLoss(int parameter) {
         requirePosition(parameter);
@@ -339,7 +343,8 @@ public final class Adapter implements AutoCloseable {
      * The same of all sparse parameters together.
      *
      * @return in [0, 1], mostly
-     * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link #merge}
+     * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link
+     *     #merge}
      */
     public double measureRoundingLoss() {
         return roundingLoss(-1);
@@ -349,9 +354,9 @@ public final class Adapter implements AutoCloseable {
 
     /**
      * Lends the memory of one parameter, which is trained in place: only {@link #select}, {@link #step}, {@link
-     * #reselect}, {@link #merge} and {@link #unmerge} touch it, while they run. It may be bound to other memory any time:
-     * the contents must have moved with it. The buffer is kept reachable until then, or until it is unbound; whatever
-     * owns memory at an address, or behind another library's buffer, is the host's to keep.
+     * #reselect}, {@link #merge} and {@link #unmerge} touch it, while they run. It may be bound to other memory any
+     * time: the contents must have moved with it. The buffer is kept reachable until then, or until it is unbound;
+     * whatever owns memory at an address, or behind another library's buffer, is the host's to keep.
      *
      * @param parameter its position
      * @param weights of the parameter's shape and type, writable
@@ -435,9 +440,9 @@ public final class Adapter implements AutoCloseable {
     public void bindBasis(int parameter, Basis basis) {
         try (Arena arena = new Arena()) {
             if (basis == null) {
-                arena.call(handle, adapter -> Capi.speft_bind_basis(adapter, parameter, 0));
+                arena.call(this, adapter -> Capi.speft_bind_basis(adapter, parameter, 0));
             } else {
-                arena.call(handle, adapter -> basis.handle().call(
+                arena.call(this, adapter -> arena.call(basis,
                         address -> Capi.speft_bind_basis(adapter, parameter, address)));
             }
         }
@@ -451,7 +456,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void merge() {
         try (Arena arena = new Arena()) {
-            arena.call(handle, Capi::speft_merge);
+            arena.call(this, Capi::speft_merge);
         }
     }
 
@@ -462,7 +467,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void unmerge() {
         try (Arena arena = new Arena()) {
-            arena.call(handle, Capi::speft_unmerge);
+            arena.call(this, Capi::speft_unmerge);
         }
     }
 
@@ -476,7 +481,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void beginObservation(double weight) {
         try (Arena arena = new Arena()) {
-            arena.call(handle, adapter -> Capi.speft_begin_observation(adapter, weight));
+            arena.call(this, adapter -> Capi.speft_begin_observation(adapter, weight));
             announced = true;
         }
     }
@@ -494,7 +499,7 @@ public final class Adapter implements AutoCloseable {
         Tensor.requireNonNull("gradient", gradient);
         try (Arena arena = new Arena()) {
             var struct = gradient.toNative(arena, parameters.get(parameter), 0);
-            arena.call(handle, adapter -> Capi.speft_observe(adapter, parameter, struct));
+            arena.call(this, adapter -> Capi.speft_observe(adapter, parameter, struct));
         }
     }
 
@@ -515,7 +520,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void finishObservation(double weight) {
         try (Arena arena = new Arena()) {
-            arena.call(handle, adapter -> Capi.speft_finish_observation(adapter, weight));
+            arena.call(this, adapter -> Capi.speft_finish_observation(adapter, weight));
             announced = false;
         }
     }
@@ -527,7 +532,7 @@ public final class Adapter implements AutoCloseable {
      */
     public void clearObservations() {
         try (Arena arena = new Arena()) {
-            arena.call(handle, Capi::speft_clear_observations);
+            arena.call(this, Capi::speft_clear_observations);
             announced = false;
         }
     }
@@ -619,7 +624,7 @@ public final class Adapter implements AutoCloseable {
     public void select(Progress progress) {
         try (Arena arena = new Arena()) {
             var struct = arena.progress(progress);
-            arena.call(handle, adapter -> Capi.speft_select(adapter, struct));
+            arena.call(this, adapter -> Capi.speft_select(adapter, struct));
         }
     }
 
@@ -648,7 +653,7 @@ public final class Adapter implements AutoCloseable {
             var struct = arena.progress(progress);
             speft_reselection moved = arena.own(new speft_reselection());
             withMasks(() -> {
-                arena.call(handle, adapter -> Capi.speft_reselect(adapter, struct, moved));
+                arena.call(this, adapter -> Capi.speft_reselect(adapter, struct, moved));
                 if (moved.getDue() == 0) return;
                 loan.end();
                 loan = Loan.ofMasks();
@@ -673,7 +678,7 @@ public final class Adapter implements AutoCloseable {
         try (Arena arena = new Arena()) {
             long selected = gradient.needsSelectedCount() ? selectedCount(parameter) : 0;
             var struct = gradient.toNative(arena, parameters.get(parameter), selected);
-            arena.call(handle, adapter -> Capi.speft_accumulate(adapter, parameter, struct));
+            arena.call(this, adapter -> Capi.speft_accumulate(adapter, parameter, struct));
         }
     }
 
@@ -726,7 +731,7 @@ public final class Adapter implements AutoCloseable {
     public double clipGradient(double maxNorm) {
         try (Arena arena = new Arena()) {
             double[] norm = new double[1];
-            arena.call(handle, adapter -> Capi.speft_clip_gradient(adapter, maxNorm, norm));
+            arena.call(this, adapter -> Capi.speft_clip_gradient(adapter, maxNorm, norm));
             return norm[0];
         }
     }
@@ -759,7 +764,7 @@ public final class Adapter implements AutoCloseable {
         Tensor.requireNonNull("options", options);
         try (Arena arena = new Arena()) {
             var struct = options.toNative(arena);
-            arena.call(handle, adapter -> Capi.speft_step(adapter, struct));
+            arena.call(this, adapter -> Capi.speft_step(adapter, struct));
         }
     }
 
@@ -778,7 +783,7 @@ public final class Adapter implements AutoCloseable {
             var struct = options.toNative(arena);
             var in = arena.view(x);
             var out = arena.writable("y", y);
-            arena.call(handle, adapter -> Capi.speft_linear_forward(adapter, parameter, struct, in, out));
+            arena.call(this, adapter -> Capi.speft_linear_forward(adapter, parameter, struct, in, out));
         }
     }
 
@@ -797,7 +802,7 @@ public final class Adapter implements AutoCloseable {
             var struct = options.toNative(arena);
             var in = arena.view(dy);
             var out = arena.writable("dx", dx);
-            arena.call(handle, adapter -> Capi.speft_linear_backward(adapter, parameter, struct, in, out));
+            arena.call(this, adapter -> Capi.speft_linear_backward(adapter, parameter, struct, in, out));
         }
     }
 
@@ -828,8 +833,8 @@ public final class Adapter implements AutoCloseable {
     }
 
     /**
-     * The same to a stream, which is neither flushed nor closed. What it has taken when the call fails is the caller's to
-     * discard.
+     * The same to a stream, which is neither flushed nor closed. What it has taken when the call fails is the caller's
+     * to discard.
      *
      * @param stream gets the file's bytes in order
      * @param format how exactly deltas are kept
@@ -907,6 +912,11 @@ public final class Adapter implements AutoCloseable {
 
     // ---- inside ----
 
+    @Override
+    Handle handle() {
+        return handle;
+    }
+
     private interface Call {
         long apply(long adapter, speft_tensor view);
     }
@@ -950,7 +960,7 @@ public final class Adapter implements AutoCloseable {
             long file = content == null ? arena.string("path", nameOf(path)) : 0;
             return make(context, scoring, reference -> {
                 options.setScore(arena.score(reference));
-                return arena.call(context.handle(), address -> function.apply(address, options, file));
+                return arena.call(context, address -> function.apply(address, options, file));
             });
         }
     }
@@ -979,7 +989,7 @@ public final class Adapter implements AutoCloseable {
             options.setProgress(arena.progress(progress));
             if (stream != null) options.setWriter(arena.writer(stream));
             long file = stream == null ? arena.string("path", nameOf(path)) : 0;
-            arena.call(handle, adapter -> function.apply(adapter, options, file));
+            arena.call(this, adapter -> function.apply(adapter, options, file));
         }
     }
 
@@ -993,13 +1003,13 @@ public final class Adapter implements AutoCloseable {
     private Parameter readParameter(int position) {
         try (Arena arena = new Arena()) {
             speft_parameter info = arena.own(new speft_parameter());
-            arena.call(handle, adapter -> Capi.speft_get_parameter(adapter, position, info));
+            arena.call(this, adapter -> Capi.speft_get_parameter(adapter, position, info));
             return Parameter.of(info);
         }
     }
 
     private void bind(Arena arena, int parameter, speft_weights struct, Object memory) {
-        arena.call(handle, adapter -> Capi.speft_bind_weights(adapter, parameter, struct));
+        arena.call(this, adapter -> Capi.speft_bind_weights(adapter, parameter, struct));
         bound[parameter] = memory;
     }
 
@@ -1007,7 +1017,7 @@ public final class Adapter implements AutoCloseable {
         Tensor.requireNonNull(noun, tensor);
         try (Arena arena = new Arena()) {
             speft_tensor view = arena.view(tensor);
-            arena.call(handle, adapter -> call.apply(adapter, view));
+            arena.call(this, adapter -> call.apply(adapter, view));
         }
     }
 
@@ -1015,14 +1025,14 @@ public final class Adapter implements AutoCloseable {
         try (Arena arena = new Arena()) {
             long address = arena.memory(8 * count);
             speft_tensor view = arena.view(Tensor.ofAddress(DType.INT64, address, count));
-            arena.call(handle, adapter -> call.apply(adapter, view));
+            arena.call(this, adapter -> call.apply(adapter, view));
             return Memory.longs(address, Math.toIntExact(count));
         }
     }
 
     private long[] moved(int parameter, int which) {
         try (Arena arena = new Arena()) {
-            long count = arena.call(handle, adapter -> Capi.speft_get_moved(adapter, parameter, which, null));
+            long count = arena.call(this, adapter -> Capi.speft_get_moved(adapter, parameter, which, null));
             return indices(count, (adapter, view) -> Capi.speft_get_moved(adapter, parameter, which, view));
         }
     }
@@ -1032,7 +1042,7 @@ public final class Adapter implements AutoCloseable {
             Loan current = loan;
             speft_tensor view = arena.own(new speft_tensor());
             Tensor[] lent = new Tensor[1];
-            arena.call(handle, adapter -> {
+            arena.call(this, adapter -> {
                 lending.apply(adapter, parameter, view);
                 lent[0] = Tensor.lent(view, noun, readOnly, current, handle);
                 return 0;
@@ -1061,14 +1071,14 @@ public final class Adapter implements AutoCloseable {
     private double roundingLoss(int parameter) {
         try (Arena arena = new Arena()) {
             double[] share = new double[1];
-            arena.call(handle, adapter -> Capi.speft_measure_rounding_loss(adapter, parameter, share));
+            arena.call(this, adapter -> Capi.speft_measure_rounding_loss(adapter, parameter, share));
             return share[0];
         }
     }
 
     private void clear(int parameter) {
         try (Arena arena = new Arena()) {
-            arena.call(handle, adapter -> Capi.speft_clear_gradient(adapter, parameter));
+            arena.call(this, adapter -> Capi.speft_clear_gradient(adapter, parameter));
         }
     }
 
@@ -1087,34 +1097,7 @@ public final class Adapter implements AutoCloseable {
     public static final class Builder {
         private final Context context;
         private final List<Parameter> parameters = new ArrayList<>();
-        private Selection selection = Selection.GRADIENT;
-        private Scope scope = Scope.GLOBAL;
-        private double density;
-        private long budget;
-        private long rank;
-        private long modelScalars;
-        private RandomDraw random = RandomDraw.EXACT;
-        private long seed;
-        private long approximationRank;
-        private Mean mean = Mean.SIGNED;
-        private ScoreFunction score;
-        private Optimizer optimizer;
-        private Age age = Age.COMMON;
-        private StateType state = StateType.FLOAT32;
-        private DeltaType deltaType = DeltaType.FLOAT32;
-        private boolean moving;
-        private long totalSteps;
-        private long reselectEvery;
-        private long window;
-        private double rate;
-        private RateSchedule schedule = RateSchedule.DEFAULT;
-        private long candidates;
-        private Drop drop = Drop.MAGNITUDE;
-        private boolean keepMoments;
-        private long settledLimit;
-        private boolean trackMoves;
-        private int processRank;
-        private int processes;
+        private final AdapterOptions options = new AdapterOptions();
 
         private Builder(Context context) {
             this.context = context;
@@ -1175,7 +1158,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder selection(Selection method) {
             Tensor.requireNonNull("selection", method);
-            selection = method;
+            options.selection = method;
             return this;
         }
 
@@ -1187,20 +1170,20 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder scope(Scope over) {
             Tensor.requireNonNull("scope", over);
-            scope = over;
+            options.scope = over;
             return this;
         }
 
         /**
-         * The share of the sparse parameters' scalars to select. Exactly one of density, budget and rank is given, but for
-         * {@link Selection#MASK}, which needs none.
+         * The share of the sparse parameters' scalars to select. Exactly one of density, budget and rank is given, but
+         * for {@link Selection#MASK}, which needs none.
          *
          * @param share in (0, 1]
          * @return this
          */
         public Builder density(double share) {
             requireGiven("density", share, "in (0, 1]");
-            density = share;
+            options.density = share;
             return this;
         }
 
@@ -1212,7 +1195,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder budget(long count) {
             requireGiven("budget", count, "at least 1");
-            budget = count;
+            options.budget = count;
             return this;
         }
 
@@ -1224,7 +1207,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder rank(long number) {
             requireGiven("rank", number, "at least 1");
-            rank = number;
+            options.rank = number;
             return this;
         }
 
@@ -1236,7 +1219,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder modelScalars(long count) {
             requireGiven("modelScalars", count, "at least 1");
-            modelScalars = count;
+            options.modelScalars = count;
             return this;
         }
 
@@ -1248,7 +1231,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder random(RandomDraw draw) {
             Tensor.requireNonNull("random", draw);
-            random = draw;
+            options.random = draw;
             return this;
         }
 
@@ -1259,7 +1242,7 @@ public final class Adapter implements AutoCloseable {
          * @return this
          */
         public Builder seed(long number) {
-            seed = number;
+            options.seed = number;
             return this;
         }
 
@@ -1271,7 +1254,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder approximationRank(long number) {
             requireGiven("approximationRank", number, "at least 1");
-            approximationRank = number;
+            options.approximationRank = number;
             return this;
         }
 
@@ -1283,7 +1266,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder mean(Mean of) {
             Tensor.requireNonNull("mean", of);
-            mean = of;
+            options.mean = of;
             return this;
         }
 
@@ -1295,7 +1278,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder score(ScoreFunction function) {
             Tensor.requireNonNull("score", function);
-            score = function;
+            options.score = function;
             return this;
         }
 
@@ -1307,7 +1290,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder optimizer(Optimizer kind) {
             Tensor.requireNonNull("optimizer", kind);
-            optimizer = kind;
+            options.optimizer = kind;
             return this;
         }
 
@@ -1319,7 +1302,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder age(Age counted) {
             Tensor.requireNonNull("age", counted);
-            age = counted;
+            options.age = counted;
             return this;
         }
 
@@ -1331,7 +1314,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder state(StateType type) {
             Tensor.requireNonNull("state", type);
-            state = type;
+            options.state = type;
             return this;
         }
 
@@ -1343,7 +1326,7 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder deltaType(DeltaType type) {
             Tensor.requireNonNull("deltaType", type);
-            deltaType = type;
+            options.deltaType = type;
             return this;
         }
 
@@ -1355,23 +1338,24 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder totalSteps(long count) {
             requireGiven("totalSteps", count, "at least 1");
-            moving = true;
-            totalSteps = count;
+            options.moving = true;
+            options.totalSteps = count;
             return this;
         }
 
         /**
-         * S: SpIEL reselects after step {@code window} and after every S steps from there on. With any other method but given
-         * masks and scores and {@link Selection#WEIGHT_CHANGE}, the masks are dynamic: after every S steps the host observes
-         * again, where the method needs it, and calls {@link Adapter#reselect}; scalars that leave stay as trained.
+         * S: SpIEL reselects after step {@code window} and after every S steps from there on. With any other method but
+         * given masks and scores and {@link Selection#WEIGHT_CHANGE}, the masks are dynamic: after every S steps the
+         * host observes again, where the method needs it, and calls {@link Adapter#reselect}; scalars that leave stay
+         * as trained.
          *
          * @param steps at least 1; 20 or T for SpIEL, never for others, unless it is given
          * @return this
          */
         public Builder reselectEvery(long steps) {
             requireGiven("reselectEvery", steps, "at least 1");
-            moving = true;
-            reselectEvery = steps;
+            options.moving = true;
+            options.reselectEvery = steps;
             return this;
         }
 
@@ -1383,8 +1367,8 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder window(long steps) {
             requireGiven("window", steps, "at least 1");
-            moving = true;
-            window = steps;
+            options.moving = true;
+            options.window = steps;
             return this;
         }
 
@@ -1396,8 +1380,8 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder rate(double share) {
             requireGiven("rate", share, "in (0, 1]");
-            moving = true;
-            rate = share;
+            options.moving = true;
+            options.rate = share;
             return this;
         }
 
@@ -1409,8 +1393,8 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder schedule(RateSchedule curve) {
             Tensor.requireNonNull("schedule", curve);
-            moving = true;
-            schedule = curve;
+            options.moving = true;
+            options.schedule = curve;
             return this;
         }
 
@@ -1422,8 +1406,8 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder candidates(long count) {
             requireGiven("candidates", count, "at least 1");
-            moving = true;
-            candidates = count;
+            options.moving = true;
+            options.candidates = count;
             return this;
         }
 
@@ -1435,8 +1419,8 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder drop(Drop those) {
             Tensor.requireNonNull("drop", those);
-            moving = true;
-            drop = those;
+            options.moving = true;
+            options.drop = those;
             return this;
         }
 
@@ -1447,8 +1431,8 @@ public final class Adapter implements AutoCloseable {
          * @return this
          */
         public Builder keepMoments(boolean keep) {
-            moving = true;
-            keepMoments = keep;
+            options.moving = true;
+            options.keepMoments = keep;
             return this;
         }
 
@@ -1460,34 +1444,36 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder settledLimit(long count) {
             requireGiven("settledLimit", count, "at least 1");
-            moving = true;
-            settledLimit = count;
+            options.moving = true;
+            options.settledLimit = count;
             return this;
         }
 
         /**
-         * Whether {@link Adapter#dropped} and {@link Adapter#grown} tell what the last reselection moved: 4 bytes a scalar.
+         * Whether {@link Adapter#dropped} and {@link Adapter#grown} tell what the last reselection moved: 4 bytes a
+         * scalar.
          *
          * @param track false unless it is given
          * @return this
          */
         public Builder trackMoves(boolean track) {
-            moving = true;
-            trackMoves = track;
+            options.moving = true;
+            options.trackMoves = track;
             return this;
         }
 
         /**
-         * The processes that train the adapter together. A size above 1 is {@link UnsupportedException} in this version.
+         * The processes that train the adapter together. A size above 1 is {@link UnsupportedException} in this
+         * version.
          *
          * @param rank of this process, in [0, size)
          * @param size how many there are
          * @return this
          */
         public Builder communicator(int rank, int size) {
-            if (size < 1) throw new InvalidArgumentException("communicator must have a size of at least 1, got " + size);
-            processRank = rank;
-            processes = size;
+            if (size < 1) throw new InvalidArgumentException("communicator must have at least 1 process, got " + size);
+            options.processRank = rank;
+            options.processes = size;
             return this;
         }
 
@@ -1503,9 +1489,9 @@ public final class Adapter implements AutoCloseable {
                 Callbacks.Scoring scoring = scoring();
                 long pointers = pointers(arena);
                 return make(context, scoring, reference -> {
-                    speft_adapter_options options = toNative(arena, reference);
-                    return arena.call(context.handle(), address ->
-                            Capi.speft_create_adapter(address, options, pointers, parameters.size()));
+                    speft_adapter_options struct = options.toNative(arena, reference);
+                    return arena.call(context, address ->
+                            Capi.speft_create_adapter(address, struct, pointers, parameters.size()));
                 });
             }
         }
@@ -1523,74 +1509,23 @@ public final class Adapter implements AutoCloseable {
                 plan.setTokens(tokens);
                 Callbacks.Scoring scoring = scoring();
                 long reference = scoring == null ? 0 : arena.reference(scoring);
-                speft_adapter_options options = toNative(arena, reference);
+                speft_adapter_options struct = options.toNative(arena, reference);
                 long pointers = pointers(arena);
-                arena.call(context.handle(), address ->
-                        Capi.speft_plan_memory(address, options, pointers, parameters.size(), plan));
+                arena.call(context, address ->
+                        Capi.speft_plan_memory(address, struct, pointers, parameters.size(), plan));
                 return new MemoryPlan(plan.getObservation(), plan.getAnnounced_observation(), plan.getSelection(),
                         plan.getTraining(), plan.getReselection());
             }
         }
 
         private Callbacks.Scoring scoring() {
-            return score == null ? null : new Callbacks.Scoring(score, List.copyOf(parameters));
+            return options.score == null ? null : new Callbacks.Scoring(options.score, List.copyOf(parameters));
         }
 
         private long pointers(Arena arena) {
             if (parameters.isEmpty()) throw new InvalidArgumentException("parameters must not be empty");
             return arena.longs(parameters.stream().map(parameter -> parameter.toNative(arena))
                     .mapToLong(speft_parameter::getCPtr).toArray());
-        }
-
-        private speft_adapter_options toNative(Arena arena, long scoreReference) {
-            speft_selection_options chosen = arena.own(new speft_selection_options());
-            chosen.setMethod(selection.code);
-            chosen.setScope(scope.code);
-            chosen.setRandom(random.code);
-            chosen.setDensity(density);
-            chosen.setBudget(budget);
-            chosen.setRank(rank);
-            chosen.setModel_scalars(modelScalars);
-            chosen.setSeed(seed);
-            chosen.setApproximation_rank(approximationRank);
-            chosen.setMean(mean.code);
-            chosen.setScore(arena.score(scoreReference));
-            if (moving) chosen.setSchedule(scheduleToNative(arena));
-            speft_optimizer_options moved = arena.own(new speft_optimizer_options());
-            moved.setKind((optimizer == null ? defaultOptimizer() : optimizer).code);
-            moved.setAge(age.code);
-            moved.setState(state.code);
-            speft_adapter_options options = arena.own(new speft_adapter_options());
-            options.setDelta_type(deltaType.code);
-            options.setSelection(chosen);
-            options.setOptimizer(moved);
-            if (processes != 0) {
-                speft_communicator communicator = arena.own(new speft_communicator());
-                communicator.setRank(processRank);
-                communicator.setSize(processes);
-                options.setCommunicator(communicator);
-            }
-            return options;
-        }
-
-        private speft_schedule_options scheduleToNative(Arena arena) {
-            speft_schedule_options struct = arena.own(new speft_schedule_options());
-            struct.setSchedule(schedule.code);
-            struct.setTotal_steps(totalSteps);
-            struct.setReselect_every(reselectEvery);
-            struct.setWindow(window);
-            struct.setRate(rate);
-            struct.setCandidates(candidates);
-            struct.setDrop(drop.code);
-            struct.setKeep_moments(keepMoments ? 1 : 0);
-            struct.setSettled_limit(settledLimit);
-            struct.setTrack_moves(trackMoves ? 1 : 0);
-            return struct;
-        }
-
-        /** SpIEL-MA grows by the moments of SM3. */
-        private Optimizer defaultOptimizer() {
-            return selection == Selection.SPIEL_MA ? Optimizer.SM3 : Optimizer.ADAMW;
         }
 
         /** C says "not given" by 0, so that a 0 that was given is refused here. */

@@ -7,6 +7,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.LongSupplier;
 import java.util.function.LongUnaryOperator;
 import org.speft.internal.Capi;
 import org.speft.internal.Memory;
@@ -15,7 +16,7 @@ import org.speft.internal.speft_score_function;
 import org.speft.internal.speft_tensor;
 import org.speft.internal.speft_writer;
 
-/** What the arguments of one call need in native memory, freed when it is closed; and what must stay reachable until then. */
+/** What the arguments of one call need in native memory, freed when it is closed, and what must stay until then. */
 final class Arena implements AutoCloseable {
     private final List<Runnable> frees = new ArrayList<>();
     private final List<Object> borrowed = new ArrayList<>();
@@ -32,21 +33,18 @@ final class Arena implements AutoCloseable {
     }
 
     /** Calls a function; what a callback has thrown in it comes out instead of the failure that follows from it. */
-    long call(LongUnaryOperator function, long argument) {
-        return call(() -> function.applyAsLong(argument), List.of());
-    }
-
-    long call(Handle handle, LongUnaryOperator function) {
-        return call(() -> handle.call(function), handle.callbacks());
-    }
-
-    interface Function {
-        long apply();
-    }
-
-    long call(Function function, List<Kept> others) {
+    long call(Owner owner, LongUnaryOperator function) {
         try {
-            return function.apply();
+            return call(() -> owner.handle().call(function), owner.handle().callbacks());
+        } finally {
+            Reference.reachabilityFence(owner);
+        }
+    }
+
+    /** The same where there is no handle yet. */
+    long call(LongSupplier function, List<Kept> others) {
+        try {
+            return function.getAsLong();
         } finally {
             for (Kept callback : callbacks) callback.rethrow();
             for (Kept callback : others) callback.rethrow();

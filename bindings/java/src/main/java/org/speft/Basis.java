@@ -9,7 +9,7 @@ import org.speft.internal.speft_tensor;
  * A basis in which gradients are sparse (SparseGrad): orthogonal U and V for the matrices of one kind, fitted to their
  * gradients. {@link UnsupportedException} in this version, when made.
  */
-public final class Basis implements AutoCloseable {
+public final class Basis extends Owner implements AutoCloseable {
     private final Handle handle;
     private final Parameter matrix;
     private final Loan loan = Loan.ofMasks();
@@ -37,7 +37,7 @@ public final class Basis implements AutoCloseable {
             speft_basis_options options = arena.own(new speft_basis_options());
             options.setRows(rows);
             options.setColumns(columns);
-            return arena.call(context.handle(), address -> Capi.speft_create_basis(address, options));
+            return arena.call(context, address -> Capi.speft_create_basis(address, options));
         }
     }
 
@@ -49,7 +49,7 @@ public final class Basis implements AutoCloseable {
     public void observe(Gradient gradient) {
         try (Arena arena = new Arena()) {
             var struct = gradient.toNative(arena, matrix, 0);
-            arena.call(handle, basis -> Capi.speft_observe_basis(basis, struct));
+            arena.call(this, basis -> Capi.speft_observe_basis(basis, struct));
         }
     }
 
@@ -61,7 +61,7 @@ public final class Basis implements AutoCloseable {
     public void fit(Progress progress) {
         try (Arena arena = new Arena()) {
             var struct = arena.progress(progress);
-            arena.call(handle, basis -> Capi.speft_fit_basis(basis, struct));
+            arena.call(this, basis -> Capi.speft_fit_basis(basis, struct));
         }
     }
 
@@ -74,7 +74,7 @@ public final class Basis implements AutoCloseable {
         try (Arena arena = new Arena()) {
             speft_tensor u = arena.own(new speft_tensor());
             speft_tensor v = arena.own(new speft_tensor());
-            arena.call(handle, basis -> Capi.speft_get_basis(basis, u, v));
+            arena.call(this, basis -> Capi.speft_get_basis(basis, u, v));
             return List.of(Tensor.lent(u, "U", true, loan, handle), Tensor.lent(v, "V", true, loan, handle));
         }
     }
@@ -86,6 +86,7 @@ public final class Basis implements AutoCloseable {
         handle.close();
     }
 
+    @Override
     Handle handle() {
         return handle;
     }

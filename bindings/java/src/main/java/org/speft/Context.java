@@ -14,12 +14,12 @@ import org.speft.internal.speft_parallel_for;
 /**
  * One device, one stream, its threads. Adapters live in one, and keep what they need of it.
  *
- * <p>A context and its adapters may be used from any thread, one call at a time; a call that meets another throws {@link
- * BusyException} and does nothing. Different contexts run side by side. Closing is legal from any thread at any time: a
- * call that runs ends first. Afterwards every method throws {@link IllegalStateException}. What is not closed is let go
- * of when it is collected.
+ * <p>A context and its adapters may be used from any thread, one call at a time; a call that meets another throws
+ * {@link BusyException} and does nothing. Different contexts run side by side. Closing is legal from any thread at any
+ * time: a call that runs ends first. Afterwards every method throws {@link IllegalStateException}. What is not closed
+ * is let go of when it is collected.
  */
-public final class Context implements AutoCloseable {
+public final class Context extends Owner implements AutoCloseable {
     private final Handle handle;
 
     private Context(Handle handle) {
@@ -175,8 +175,8 @@ public final class Context implements AutoCloseable {
          * Makes the context.
          *
          * @return to be closed
-         * @throws UnavailableException no such backend can run here, or the native library is not there; the message has
-         *     every attempt and its reason
+         * @throws UnavailableException no such backend can run here, or the native library is not there; the message
+         *     has every attempt and its reason
          */
         public Context open() {
             List<Kept> callbacks = new ArrayList<>();
@@ -245,18 +245,20 @@ public final class Context implements AutoCloseable {
      * @return its name
      */
     public String backend() {
-        String[] name = new String[1];
-        handle.call(context -> {
-            name[0] = Capi.speft_get_context_backend(context);
-            return 0;
-        });
-        return name[0];
+        try (Arena arena = new Arena()) {
+            String[] name = new String[1];
+            arena.call(this, context -> {
+                name[0] = Capi.speft_get_context_backend(context);
+                return 0;
+            });
+            return name[0];
+        }
     }
 
     /** Waits until all that was enqueued has run. At once on the CPU. */
     public void synchronize() {
         try (Arena arena = new Arena()) {
-            arena.call(handle, Capi::speft_synchronize);
+            arena.call(this, Capi::speft_synchronize);
         }
     }
 
@@ -267,7 +269,7 @@ public final class Context implements AutoCloseable {
      */
     public void setStream(long stream) {
         try (Arena arena = new Arena()) {
-            arena.call(handle, context -> Capi.speft_set_stream(context, stream));
+            arena.call(this, context -> Capi.speft_set_stream(context, stream));
         }
     }
 
@@ -282,7 +284,7 @@ public final class Context implements AutoCloseable {
             long name = arena.string("operation", operation);
             List<String> names = new ArrayList<>();
             for (;;) {
-                long found = arena.call(handle,
+                long found = arena.call(this,
                         context -> Capi.speft_get_implementation_name(context, name, names.size()));
                 if (found == 0) return List.copyOf(names);
                 names.add(Memory.string(found));
@@ -299,7 +301,7 @@ public final class Context implements AutoCloseable {
     public String implementation(String operation) {
         try (Arena arena = new Arena()) {
             long name = arena.string("operation", operation);
-            return Memory.string(arena.call(handle, context -> Capi.speft_get_implementation(context, name)));
+            return Memory.string(arena.call(this, context -> Capi.speft_get_implementation(context, name)));
         }
     }
 
@@ -314,7 +316,7 @@ public final class Context implements AutoCloseable {
         try (Arena arena = new Arena()) {
             long name = arena.string("operation", operation);
             long chosen = arena.string("implementation", implementation);
-            arena.call(handle, context -> Capi.speft_set_implementation(context, name, chosen));
+            arena.call(this, context -> Capi.speft_set_implementation(context, name, chosen));
         }
     }
 
@@ -331,7 +333,7 @@ public final class Context implements AutoCloseable {
             Arena.requireWritable("absmax", into.absmax());
             var view = arena.view(weights);
             var quantized = into.toNative(arena);
-            arena.call(handle, context -> Capi.speft_quantize(context, view, quantized));
+            arena.call(this, context -> Capi.speft_quantize(context, view, quantized));
         }
     }
 
@@ -346,7 +348,7 @@ public final class Context implements AutoCloseable {
         try (Arena arena = new Arena()) {
             var view = arena.writable("into", into);
             var struct = quantized.toNative(arena);
-            arena.call(handle, context -> Capi.speft_dequantize(context, struct, view));
+            arena.call(this, context -> Capi.speft_dequantize(context, struct, view));
         }
     }
 
@@ -361,6 +363,7 @@ public final class Context implements AutoCloseable {
         return handle.isClosed() ? "Context(closed)" : "Context(" + backend() + ")";
     }
 
+    @Override
     Handle handle() {
         return handle;
     }

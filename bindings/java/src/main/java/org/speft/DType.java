@@ -41,6 +41,6 @@ public enum DType {
 
     static DType of(int code, int bits) {
         for (DType value : values()) if (value.code == code && value.bits == bits) return value;
-        throw new AssertionError("libspeft lent an element type that this package does not know: " + code + ", " + bits);
+        throw new AssertionError("libspeft lent an unknown element type: " + code + ", " + bits);
     }
 }

@@ -6,8 +6,8 @@ import org.speft.internal.CapiConstants;
 import org.speft.internal.speft_gradient;
 
 /**
- * One contribution to a parameter's gradient, in whichever form the host has it. Immutable; the memory is free for reuse
- * when the call that takes it returns. Elements are float32, bfloat16 or float16, whatever the parameter's are.
+ * One contribution to a parameter's gradient, in whichever form the host has it. Immutable; the memory is free for
+ * reuse when the call that takes it returns. Elements are float32, bfloat16 or float16, whatever the parameter's are.
  */
 public final class Gradient {
     private final int kind;
@@ -49,8 +49,8 @@ public final class Gradient {
     /**
      * dL/dW, of the parameter's shape.
      *
-     * @param gradient direct, in native order: float32 in a {@link java.nio.FloatBuffer}; the parameter's 16-bit type in
-     *     a {@link java.nio.ShortBuffer}; the parameter's type in a {@link java.nio.ByteBuffer}
+     * @param gradient direct, in native order: float32 in a {@link java.nio.FloatBuffer}; the parameter's 16-bit type
+     *     in a {@link java.nio.ShortBuffer}; the parameter's type in a {@link java.nio.ByteBuffer}
      * @return a gradient
      */
     public static Gradient dense(Buffer gradient) {
@@ -138,8 +138,8 @@ public final class Gradient {
     }
 
     /**
-     * The same with its examples, for {@link Selection#FISHER}: each then counts by the square of its own gradient. Under
-     * a loss that is a mean over examples, the scale is their number.
+     * The same with its examples, for {@link Selection#FISHER}: each then counts by the square of its own gradient.
+     * Under a loss that is a mean over examples, the scale is their number.
      *
      * @param offsets [examples + 1]: the first token of each example, and the number of tokens at the end
      * @return a new gradient

@@ -65,7 +65,7 @@ final class Handle {
         CLEANER.register(buffer, this::giveBack);
     }
 
-    /** Runs one call, at whose end the handle is still there. */
+    /** Makes one call, at whose end the handle is still there. */
     long call(LongUnaryOperator function) {
         synchronized (this) {
             checkOpen();

@@ -20,7 +20,17 @@ public record Hyperparameters(double lr, double beta1, double beta2, double eps,
         this(1e-3, 0.9, 0.999, 1e-8, 0, Decay.ORIGINAL, 0);
     }
 
-    /** As the components say. */
+    /**
+     * Checks what can be checked here.
+     *
+     * @param lr the learning rate
+     * @param beta1 AdamW's, Adam's and Lion's decay of the first moment
+     * @param beta2 of the second
+     * @param eps AdamW's and Adam's, added to the root of the second moment
+     * @param weightDecay strength of the decay
+     * @param decay what it pulls to
+     * @param momentum SGD's, in [0, 1)
+     */
     public Hyperparameters {
         Tensor.requireNonNull("decay", decay);
     }

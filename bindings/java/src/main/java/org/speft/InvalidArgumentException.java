@@ -2,7 +2,7 @@ package org.speft;
 
 import org.speft.internal.CapiConstants;
 
-/** An argument has a wrong value, shape, type, byte order or device. The message has what was expected and what came. */
+/** An argument has a wrong value, shape, type or byte order. The message has what was expected and what came. */
 public final class InvalidArgumentException extends SpeftException {
     private static final long serialVersionUID = 1;
 

@@ -14,7 +14,7 @@ abstract class Kept {
         thread = Thread.currentThread();
     }
 
-    /** Throws what was kept during a call of this thread's. Another's, which runs beside it and got BUSY, is not ours. */
+    /** Throws what was kept in a call of this thread's. What another's kept, while ours got BUSY, is not ours. */
     final void rethrow() {
         Throwable failure;
         synchronized (this) {

@@ -15,7 +15,13 @@ public record LinearOptions(Layout layout, boolean deltaOnly, boolean accumulate
         this(Layout.OUT_IN, false, false);
     }
 
-    /** As the components say. */
+    /**
+     * Checks what can be checked here.
+     *
+     * @param layout of its weight
+     * @param deltaOnly Δ in place of W+Δ, for hosts with a product of their own
+     * @param accumulate whether the result is added to what the output holds
+     */
     public LinearOptions {
         Tensor.requireNonNull("layout", layout);
     }

@@ -9,4 +9,5 @@ package org.speft;
  * @param training from the selection on, while gradients arrive and steps are taken
  * @param reselection while {@link Adapter#reselect} runs; 0 where masks do not move
  */
-public record MemoryPlan(long observation, long announcedObservation, long selection, long training, long reselection) {}
+public record MemoryPlan(long observation, long announcedObservation, long selection, long training,
+        long reselection) {}

@@ -14,9 +14,9 @@ import org.speft.internal.Upcalls;
 import org.speft.internal.speft_backend_info;
 
 /**
- * Finds the native libraries: in the folder that the system property {@code org.speft.library.path} names; in a jar with
- * the classifier of this platform; in {@code java.library.path}. The first that loads is used, and when none does the
- * exception tells of each why not.
+ * Finds the native libraries: in the folder that the system property {@code org.speft.library.path} names; in a jar
+ * with the classifier of this platform; in {@code java.library.path}. The first that loads is used, and when none does
+ * the exception tells of each why not.
  */
 final class NativeLibrary {
     private static final String PROPERTY = "org.speft.library.path";

@@ -93,8 +93,8 @@ public final class Parameter {
      */
     public Parameter block(long[] first, long[] count) {
         if (first.length != shape.length || count.length != shape.length) {
-            throw new InvalidArgumentException("block must have " + shape.length + " axes, got " + Arrays.toString(first)
-                    + " and " + Arrays.toString(count));
+            throw new InvalidArgumentException("block must have " + shape.length + " axes, got "
+                    + Arrays.toString(first) + " and " + Arrays.toString(count));
         }
         return new Parameter(name, dtype, shape, role, group, CapiConstants.SPEFT_PART_BLOCK, first.clone(),
                 count.clone());

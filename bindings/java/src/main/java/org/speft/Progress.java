@@ -4,8 +4,8 @@ package org.speft;
 @FunctionalInterface
 public interface Progress {
     /**
-     * Called on the thread of the call. What it throws cancels the call and comes out of it. Calls into the same context
-     * get {@link BusyException}.
+     * Called on the thread of the call. What it throws cancels the call and comes out of it. Calls into the same
+     * context get {@link BusyException}.
      *
      * @param done how much is done, in units of the work: bytes of a file, parameters of a selection
      * @param total of how much

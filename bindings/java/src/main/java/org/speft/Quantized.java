@@ -37,7 +37,19 @@ public record Quantized(Kind kind, Tensor codes, Tensor absmax, int block, Tenso
         }
     }
 
-    /** As the components say. */
+    /**
+     * Checks what can be checked here.
+     *
+     * @param kind how the codes are to be read
+     * @param codes uint8 or int8
+     * @param absmax float32 [ceil(N / block)], or uint8 when the scales are quantized themselves
+     * @param block scalars that share one scale
+     * @param levels float32, the value of each code
+     * @param absmaxAbsmax of the second quantization
+     * @param absmaxLevels of the second quantization
+     * @param absmaxBlock of the second quantization
+     * @param absmaxOffset of the second quantization
+     */
     public Quantized {
         Tensor.requireNonNull("kind", kind);
         Tensor.requireNonNull("codes", codes);

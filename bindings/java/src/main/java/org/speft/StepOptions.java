@@ -21,7 +21,15 @@ public record StepOptions(List<Hyperparameters> groups, boolean keepGradient, bo
         this(List.of(), false, false, 1, null);
     }
 
-    /** As the components say. */
+    /**
+     * Checks what can be checked here.
+     *
+     * @param groups the hyperparameters of each group of parameters
+     * @param keepGradient whether the accumulated gradient stays after the step
+     * @param allowMissing whether a parameter that has never received a gradient since the selection is skipped
+     * @param gradientScale multiplies every gradient
+     * @param control memory for captured CUDA graphs
+     */
     public StepOptions {
         groups = List.copyOf(groups);
         if (gradientScale == 0) throw new InvalidArgumentException("gradientScale must not be 0");

@@ -32,8 +32,8 @@ public final class Tensor {
     private final String noun;
     private final Loan loan;
 
-    private Tensor(DType dtype, long[] shape, long[] strides, Buffer buffer, long address, boolean readOnly, String noun,
-            Loan loan) {
+    private Tensor(DType dtype, long[] shape, long[] strides, Buffer buffer, long address, boolean readOnly,
+            String noun, Loan loan) {
         this.dtype = dtype;
         this.shape = shape;
         this.strides = strides;
@@ -148,7 +148,8 @@ public final class Tensor {
      */
     public Tensor strides(long... elements) {
         if (elements.length != shape.length) {
-            throw new InvalidArgumentException("strides must have " + shape.length + " axes, got " + Arrays.toString(elements));
+            throw new InvalidArgumentException("strides must have " + shape.length + " axes, got "
+                    + Arrays.toString(elements));
         }
         return new Tensor(dtype, shape, elements.clone(), buffer, address, readOnly, noun, loan);
     }
@@ -218,7 +219,8 @@ public final class Tensor {
         } else {
             long size = dtype.bytes() * count();
             if (size > Integer.MAX_VALUE) {
-                throw new InvalidArgumentException("a buffer ends at 2 GiB, and this tensor has " + size + " bytes: use address()");
+                throw new InvalidArgumentException("a buffer ends at 2 GiB, and this tensor has " + size
+                        + " bytes: use address()");
             }
             bytes = Memory.view(address, size);
         }
@@ -366,7 +368,9 @@ public final class Tensor {
     static long count(long[] shape) {
         long count = 1;
         for (long size : shape) {
-            if (size < 0) throw new InvalidArgumentException("shape must not be negative, got " + Arrays.toString(shape));
+            if (size < 0) {
+                throw new InvalidArgumentException("shape must not be negative, got " + Arrays.toString(shape));
+            }
             try {
                 count = Math.multiplyExact(count, size);
             } catch (ArithmeticException tooMany) {

@@ -6,8 +6,9 @@
  *
  * <pre>{@code
  * Tensor weights = Tensor.copyOf(new float[64], 8, 8), slopes = Tensor.allocate(DType.FLOAT32, 8, 8);
- * slopes.floats().put(10, -0.5f).put(33, 0.25f); // of the loss Σ (weight − target)² / 2, whose targets are 0.5 and −0.25
- * try (Context context = Context.open(); Adapter adapter = Adapter.builder(context).budget(2).sparse("w", DType.FLOAT32, 8, 8).open()) {
+ * slopes.floats().put(10, -0.5f).put(33, 0.25f); // the loss is Σ (weight − target)² / 2; two targets are not 0
+ * try (Context context = Context.open(); Adapter adapter = Adapter.builder(context)
+ *         .selection(Selection.GRADIENT).budget(2).sparse("w", DType.FLOAT32, 8, 8).open()) {
  *     adapter.bindWeights(0, weights);
  *     adapter.observe(0, Gradient.dense(slopes)); // what the selection needs, once or more a batch
  *     adapter.finishObservation();

@@ -22,8 +22,9 @@ class MovingMasksTest {
     @ParameterizedTest
     @EnumSource(names = {"SPIEL_AG", "SPIEL_MA"})
     void spiel_drops_and_grows(Selection selection) {
-        try (Scene scene = new Scene(selection,
-                builder -> selection == Selection.SPIEL_AG ? SPIEL.apply(builder).candidates(12) : SPIEL.apply(builder))) {
+        UnaryOperator<Adapter.Builder> options = selection == Selection.SPIEL_MA ? SPIEL
+                : builder -> SPIEL.apply(builder).candidates(12);
+        try (Scene scene = new Scene(selection, options)) {
             Adapter adapter = scene.adapter;
             adapter.select();
             assertEquals(OptionalLong.of(1), adapter.state().nextReselection());
@@ -59,8 +60,8 @@ class MovingMasksTest {
 
     @Test
     void dynamic_masks_settle_what_leaves() {
-        try (Scene scene = new Scene(Selection.RANDOM,
-                builder -> builder.budget(6).seed(3).reselectEvery(1).keepMoments(true).settledLimit(4).trackMoves(true))) {
+        try (Scene scene = new Scene(Selection.RANDOM, builder -> builder.budget(6).seed(3).reselectEvery(1)
+                .keepMoments(true).settledLimit(4).trackMoves(true))) {
             Adapter adapter = scene.adapter;
             float[] before = scene.weights[0].toFloats();
             adapter.select();
@@ -81,7 +82,9 @@ class MovingMasksTest {
             scene.step();
             assertThrows(InvalidStateException.class, scene.adapter::reselect);
             scene.adapter.beginObservation(3);
-            for (int i = 0; i < 2; ++i) scene.adapter.observe(i, Gradient.dense(Numbers.tensor(50 + i, Scene.SHAPES[i])));
+            for (int i = 0; i < 2; ++i) {
+                scene.adapter.observe(i, Gradient.dense(Numbers.tensor(50 + i, Scene.SHAPES[i])));
+            }
             scene.adapter.finishObservation();
             assertTrue(scene.adapter.reselect().grown() > 0);
             assertThrows(InvalidStateException.class, () -> scene.adapter.dropped(0)); // not tracked

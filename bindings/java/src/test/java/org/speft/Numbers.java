@@ -21,7 +21,9 @@ final class Numbers {
     static Tensor bfloat16(long seed, long... shape) {
         Tensor tensor = Tensor.allocate(DType.BFLOAT16, shape);
         float[] values = floats(seed, (int) tensor.count());
-        for (int i = 0; i < values.length; ++i) tensor.shorts().put(i, (short) (Float.floatToRawIntBits(values[i]) >>> 16));
+        for (int i = 0; i < values.length; ++i) {
+            tensor.shorts().put(i, (short) (Float.floatToRawIntBits(values[i]) >>> 16));
+        }
         return tensor;
     }
 }

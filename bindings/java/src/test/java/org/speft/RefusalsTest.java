@@ -208,13 +208,13 @@ class RefusalsTest {
         refused("rate must be", () -> builder.rate(0));
         refused("candidates must be", () -> builder.candidates(0));
         refused("settledLimit must be", () -> builder.settledLimit(0));
-        refused("communicator must have a size", () -> builder.communicator(0, 0));
+        refused("communicator must have at least 1", () -> builder.communicator(0, 0));
         refused("selection must not be null", () -> builder.selection(null));
         refused("density", () -> Scene.declare(Adapter.builder(scene.context).density(1.5)).open());
         refused("density", () -> Scene.declare(Adapter.builder(scene.context).density(0.5).budget(3)).open());
         refused("density", () -> Scene.declare(Adapter.builder(scene.context)).open());
-        refused("score", () -> Scene.declare(Adapter.builder(scene.context).selection(Selection.SCORE_FUNCTION).budget(1))
-                .open());
+        refused("score", () -> Scene.declare(Adapter.builder(scene.context).selection(Selection.SCORE_FUNCTION)
+                .budget(1)).open());
         refused("scale must not be 0", () -> Gradient.dense(scene.gradients[0]).scale(0));
         refused("gradientScale must not be 0", () -> new StepOptions().gradientScale(0));
         refused("decay must not be null", () -> new Hyperparameters().decay(null));

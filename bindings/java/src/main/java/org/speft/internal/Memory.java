@@ -6,6 +6,9 @@ import java.nio.charset.StandardCharsets;
 
 /** Strings and arrays at native addresses. */
 public final class Memory {
+    /** Longs: a buffer ends at 2 GiB. */
+    private static final int PIECE = 1 << 27;
+
     private Memory() {}
 
     /** The string of these bytes, or null. */
@@ -26,7 +29,10 @@ public final class Memory {
     /** The {@code count} numbers at an address. */
     public static long[] longs(long address, int count) {
         long[] values = new long[count];
-        view(address, 8L * count).asLongBuffer().get(values);
+        for (int done = 0, piece; done < count; done += piece) {
+            piece = Math.min(PIECE, count - done);
+            view(address + 8L * done, 8L * piece).asLongBuffer().get(values, done, piece);
+        }
         return values;
     }
 }
