@@ -16,9 +16,9 @@ install_binding() {
     [ -f "$root/lib/libspeft.so.0" ] || { echo "error: there is no libspeft in $root"; return 1; }
     mkdir -p build/logs
     {
-        cmake -S bindings/java -B build/java-natives -G Ninja -DSPEFT_ROOT="$root" -DSPEFT_JAVA_OUTPUT="$PWD/build/java" &&
-            cmake --build build/java-natives
-    } >build/logs/java-natives.log 2>&1 || { tail -20 build/logs/java-natives.log; return 1; }
+        cmake -S bindings/java -B build/java-native -G Ninja -DSPEFT_ROOT="$root" -DSPEFT_JAVA_OUTPUT="$PWD/build/java" &&
+            cmake --build build/java-native
+    } >build/logs/java-native.log 2>&1 || { tail -20 build/logs/java-native.log; return 1; }
     mvn -q -B -Dstyle.color=never -f bindings/java/pom.xml -DskipTests -Dmaven.javadoc.skip install
 }
 
