@@ -2,6 +2,8 @@
 #include "host.h"
 
 #include <fstream>
+#include <stdexcept>
+
 #include <unistd.h>
 
 using namespace speft;
@@ -27,8 +29,13 @@ void live(Context &context, host::Model &model) {
     Adapter adapter = model.make_adapter(context, options);
     adapter.select();
     model.train(adapter, 1);
-    BOOST_CHECK_THROW(adapter.select(), invalid_state);  // errors are freed too
     adapter.unmerge();
+    try {
+        adapter.step();
+    } catch (const invalid_state &) {  // errors are freed too; what Boost.Test checks it may keep
+        return;
+    }
+    throw std::logic_error("an unmerged adapter took a step");
 }
 
 }  // namespace
