@@ -5,18 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/stage.sh
 source tools/counted.sh
+source tools/java-natives.sh
 
-export PATH="$PWD/.venv/bin:$PATH"
-root=$(cd "${SPEFT_ROOT:-build/installed}" && pwd)
 java=$PWD/build/java
 mkdir -p build/logs build/results
-
-native_layer() {
-    cmake -S bindings/java -B build/java-native -G Ninja -DSPEFT_ROOT="$root" -DSPEFT_JAVA_OUTPUT="$java" >build/logs/java-native.log 2>&1 ||
-        { tail -20 build/logs/java-native.log; return 1; }
-    cmake --build build/java-native >>build/logs/java-native.log 2>&1 ||
-        { grep -E 'error|FAILED' -A5 build/logs/java-native.log | head -40; return 1; }
-}
 
 # The results are kept also when a test has failed. What CheckJNI finds it prints, which Surefire puts into a file.
 maven() {
@@ -46,7 +38,7 @@ clean_place() {
     )
 }
 
-stage 'Java: native layer' native_layer
+stage 'Java: native layer' java_natives
 stage 'Java: tests, Javadoc, jars' counted java maven
 stage 'Java: the jars in a clean place' clean_place
 ls out/java/*.jar

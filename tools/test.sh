@@ -23,7 +23,8 @@ sanitized_tree() {
 }
 
 python_tests() {
-    .venv/bin/python -m pytest -q -p no:cacheprovider --junitxml $results/torch.xml bindings/python/tests tests/documentation
+    .venv/bin/python -m pytest -q -p no:cacheprovider --junitxml $results/torch.xml bindings/python/tests/numpy bindings/python/tests/torch \
+        tests/documentation
 }
 
 # The main job on a few rows: the whole way, in a minute.

@@ -24,7 +24,8 @@ def find_examples(language: str) -> dict[str, str]:
     return {match["name"]: match["code"] for match in found}
 
 
-PYTHON_EXAMPLES = find_examples("python")
+# That of JAX runs with the tests of speft.jax, where JAX is.
+PYTHON_EXAMPLES = {name: code for name, code in find_examples("python").items() if name != "jax-example"}
 C_EXAMPLE = find_examples("c")["c-example"]
 
 

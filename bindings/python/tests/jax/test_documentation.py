@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -60,3 +61,12 @@ def test_everything_public_has_a_docstring():
             if (callable(value) or isinstance(value, (property, classmethod))) and not inspect.getdoc(value)
         ]
     assert missing == []
+
+
+def test_the_example_of_the_readme_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).resolve().parents[4] / "README.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.search(r"<!-- test: jax-example -->\n```python\n(.*?)```", readme, re.DOTALL).group(1), names)
+    assert names["value"] < names["loss"](names["params"], names["x"]) / 2  # unmerged again by then
+    assert (tmp_path / "adapter.safetensors").is_file()
