@@ -60,7 +60,7 @@ download() {
         rmdir .cache/incoming
     fi
     # Who has no Rust can do without it.
-    if command -v cargo >/dev/null; then cargo fetch --quiet --manifest-path examples/rust/sentiment/Cargo.toml; fi
+    if cargo --version >/dev/null 2>&1; then cargo fetch --quiet --manifest-path examples/rust/sentiment/Cargo.toml; fi
 }
 
 configure() {
