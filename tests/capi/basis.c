@@ -29,7 +29,7 @@ static speft_basis_state state_of(speft_basis *basis) {
 
 /* Rows of a Householder reflection: orthogonal, and nothing like the axes. */
 static void reflect(int64_t size, uint32_t seed, double *matrix) {
-    float axis[COLUMNS];
+    float axis[COLUMNS] = {0};
     double squares = 0;
     fill(axis, size, seed);
     axis[0] += 2;
