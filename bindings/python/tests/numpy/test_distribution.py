@@ -11,7 +11,12 @@ INSTALLED = {file.as_posix(): file for file in metadata.files("speft") or []}
 
 def test_its_libraries_are_the_projects_own():
     libraries = {name for name in INSTALLED if ".so" in name}
-    assert libraries == {"speft/_native.abi3.so", "speft/libspeft.so.0", "speft/libspeft_cpu.so"}
+    assert libraries == {
+        "speft/_native.abi3.so",
+        "speft/libspeft.so.0",
+        "speft/libspeft_cpu.so",
+        "speft/jax/libspeft_jax.so",
+    }
 
 
 def test_it_is_typed():
