@@ -20,7 +20,8 @@ from .._call import int64s, make
 from .._context import Context
 from .._errors import InvalidArgument, InvalidState
 from .._files import Progress, Source, Target
-from .._options import DECAYS, SELECTIONS, AdapterState, Hyperparameters, Parameter, Reselection
+from .._options import DECAYS, AdapterState, Hyperparameters, Parameter, Reselection
+from .._selection import read_selection
 from .._tensor import Tensor, set_dtype
 from ._linear import Tapped, make_tap
 from ._native import (
@@ -145,7 +146,12 @@ class SparseAdapter:
         **options: Any,
     ):
         parameters = choose(params, targets, dense)
-        method, given = _read_selection(selection, parameters)
+        method, given = read_selection(
+            selection,
+            {parameter.name for parameter in parameters if parameter.role == "sparse"},
+            np.asarray,
+            lambda array: not np.issubdtype(array.dtype, np.integer),
+        )
         if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
         native = Adapter(
@@ -719,33 +725,3 @@ def _fill_scores(score: ScoreFunction) -> Callable[..., None]:
         out[...] = computed
 
     return compute
-
-
-def _read_selection(
-    selection: str | Mapping[str, Any] | ScoreFunction, parameters: Sequence[Parameter]
-) -> tuple[str, dict[str, np.ndarray]]:
-    """The method's name, and the masks or scores that were given with it."""
-    if callable(selection):
-        return "score-function", {}
-    if isinstance(selection, str):
-        names = [name for name in SELECTIONS if name not in ("mask", "scores", "score-function")]
-        if selection not in names:
-            raise InvalidArgument(
-                f"selection must be one of {', '.join(names)}, a function, or a dict of masks or of scores; "
-                f"got {selection!r}"
-            )
-        return selection, {}
-    given = {name: np.asarray(array) for name, array in selection.items()}
-    expected = {parameter.name for parameter in parameters if parameter.role == "sparse"}
-    for name in sorted(expected.symmetric_difference(given)):
-        problem = "has nothing for the target" if name in expected else "names what is no target:"
-        raise InvalidArgument(f"selection {problem} {name!r}")
-    methods = {
-        name: "mask" if np.issubdtype(array.dtype, np.integer) else "scores" for name, array in given.items()
-    }
-    if len(set(methods.values())) != 1:
-        kinds = ", ".join(f"{name!r} {method}" for name, method in methods.items())
-        raise InvalidArgument(
-            f"selection must give masks for all targets (integers), or scores (floats); got {kinds}"
-        )
-    return next(iter(methods.values())), given

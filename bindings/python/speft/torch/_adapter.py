@@ -16,7 +16,8 @@ from torch import nn
 from .._adapter import Adapter, Progress
 from .._context import Context, has_openmp
 from .._errors import InvalidArgument, InvalidState, Unsupported
-from .._options import SELECTIONS, AdapterState, Hyperparameters, Parameter, Reselection
+from .._options import AdapterState, Hyperparameters, Parameter, Reselection
+from .._selection import read_selection
 from ._capture import capture_layers, hook_gradient
 from ._grasp import hessian_products
 from ._host import expose_values, ignore_in_data_parallel, train_only
@@ -177,7 +178,12 @@ class SparseAdapter(torch.optim.Optimizer):
         track_moves: bool | None = None,
     ):
         trained = resolve(model, targets, dense)
-        method, given = _read_selection(selection, trained)
+        method, given = read_selection(
+            selection,
+            {target.name for target in trained if not target.dense},
+            torch.as_tensor,
+            torch.is_floating_point,
+        )
         if method == "wanda" and gradient == "dense":
             raise InvalidArgument(
                 "selection 'wanda' ranks by the inputs of layers: use gradient='activations'"
@@ -872,34 +878,6 @@ def _fill_scores(score: ScoreFunction) -> Callable[..., None]:
         target.copy_(given.detach())
 
     return fill
-
-
-def _read_selection(
-    selection: str | Mapping[str, torch.Tensor] | ScoreFunction, trained: list[Target]
-) -> tuple[str, dict[str, torch.Tensor]]:
-    """The method's name, and the masks or scores that were given with it."""
-    if callable(selection):
-        return "score-function", {}
-    if isinstance(selection, str):
-        names = [name for name in SELECTIONS if name not in ("mask", "scores", "score-function")]
-        if selection not in names:
-            raise InvalidArgument(
-                f"selection must be one of {', '.join(names)}, a function, or a dict of masks or of scores; "
-                f"got {selection!r}"
-            )
-        return selection, {}
-    given = {name: torch.as_tensor(tensor) for name, tensor in selection.items()}
-    expected = {target.name for target in trained if not target.dense}
-    for name in sorted(expected.symmetric_difference(given)):
-        problem = "has nothing for the target" if name in expected else "names what is no target:"
-        raise InvalidArgument(f"selection {problem} {name!r}")
-    methods = {name: "scores" if tensor.is_floating_point() else "mask" for name, tensor in given.items()}
-    if len(set(methods.values())) != 1:
-        kinds = ", ".join(f"{name!r} {method}" for name, method in methods.items())
-        raise InvalidArgument(
-            f"selection must give masks for all targets (integers), or scores (floats); got {kinds}"
-        )
-    return next(iter(methods.values())), given
 
 
 def _count_model_scalars(model: nn.Module, density_of: str) -> int | None:
