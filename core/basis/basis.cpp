@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "core/base/progress.h"
 #include "core/base/status.h"
 
 namespace speft {
@@ -17,11 +18,6 @@ Basis::Side make_side(std::int64_t size, std::int64_t kept) {
     side.shape[0] = kept;
     side.shape[1] = size;
     return side;
-}
-
-void report(const speft_progress *progress, std::int64_t done, std::int64_t total) {
-    if (progress && progress->report(progress->user, done, total))
-        throw Failure(SPEFT_CANCELLED, "fitting the basis was cancelled by its progress callback");
 }
 
 }  // namespace
@@ -79,7 +75,7 @@ void Basis::fit(const speft_progress *progress) {
     if (observations_ == 0) refuse_state("the basis has observed no gradient: speft_observe_basis comes first");
     constexpr std::int64_t sides = 2;
     std::int64_t done = 0;
-    report(progress, done, sides);
+    ProgressMeter meter(progress, sides, "fitting", "the basis");
     Buffer<float> found[sides];
     std::vector<double> values[sides];
     Side *const both[sides] = {&rows_, &columns_};
@@ -91,7 +87,8 @@ void Basis::fit(const speft_progress *progress) {
         if (!(values[done].front() > 0))
             refuse("the basis has observed " + std::to_string(observations_) +
                    " gradients, and all of them are 0 (or so small that their squares are)");
-        report(progress, ++done, sides);
+        ++done;
+        meter.advance(1);
     }
     for (std::int64_t i = 0; i < sides; ++i) {
         if (both[i]->vectors)  // lent, perhaps

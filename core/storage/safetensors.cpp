@@ -12,12 +12,12 @@
 #include <utility>
 #include <variant>
 
+#include "core/base/progress.h"
 #include "core/base/status.h"
 #include "core/base/tensor_view.h"
 #include "core/storage/defect.h"
 #include "core/storage/json.h"
 #include "core/storage/json_writer.h"
-#include "core/storage/progress.h"
 #include "core/storage/shape.h"
 
 namespace speft {

@@ -10,18 +10,18 @@
 
 namespace speft {
 
-// Counts bytes. The callback, which may be null, hears of none at first, and of all at last; when it asks to stop,
-// Failure(SPEFT_CANCELLED).
+// Counts bytes, or whatever else the work consists of. The callback, which may be null, hears of none at first, and of
+// all at last; when it asks to stop, Failure(SPEFT_CANCELLED).
 class ProgressMeter {
 public:
-    // `work` is "reading" or "writing", `name` what is read or written.
+    // `work` is "reading", say, and `name` what is read.
     ProgressMeter(const speft_progress *progress, std::uint64_t total, const char *work, std::string name)
         : progress_(progress), total_(total), work_(work), name_(std::move(name)) {
         report();
     }
 
-    void advance(std::uint64_t bytes) {
-        done_ += bytes;
+    void advance(std::uint64_t amount) {
+        done_ += amount;
         report();
     }
 
