@@ -14,7 +14,7 @@ inline constexpr const char *operation_names[] = {
     "step_adamw", "capture",     "merge",      "unmerge",       "select_rows", "step_sgd",
     "measure_rounding", "add_example_squares", "add_column_squares", "select_product", "factorize", "find_indices",
     "combine_indices", "take", "step_lion", "step_sm3", "step_adafactor", "convert_moments",
-    "add_gram", "find_eigenvectors",
+    "add_gram", "find_eigenvectors", "multiply", "multiply_sparse",
 };
 static_assert(sizeof operation_names / sizeof *operation_names == SPEFT_OPERATION_COUNT);
 
@@ -46,6 +46,8 @@ template <> inline constexpr std::int32_t operation_of<speft_step_adafactor> = S
 template <> inline constexpr std::int32_t operation_of<speft_convert_moments> = SPEFT_OPERATION_CONVERT_MOMENTS;
 template <> inline constexpr std::int32_t operation_of<speft_add_gram> = SPEFT_OPERATION_ADD_GRAM;
 template <> inline constexpr std::int32_t operation_of<speft_find_eigenvectors> = SPEFT_OPERATION_FIND_EIGENVECTORS;
+template <> inline constexpr std::int32_t operation_of<speft_multiply> = SPEFT_OPERATION_MULTIPLY;
+template <> inline constexpr std::int32_t operation_of<speft_multiply_sparse> = SPEFT_OPERATION_MULTIPLY_SPARSE;
 
 // The number of an operation by its name; throws INVALID_ARGUMENT with the names there are.
 std::int32_t find_operation(const char *name);

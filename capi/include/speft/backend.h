@@ -17,7 +17,7 @@
 SPEFT_BEGIN_DECLS
 
 /* Raised when anything below changes. A plug-in of another version is not used. */
-#define SPEFT_BACKEND_ABI_VERSION 4
+#define SPEFT_BACKEND_ABI_VERSION 5
 
 typedef struct speft_backend_device speft_backend_device;
 
@@ -72,7 +72,9 @@ enum {
     SPEFT_OPERATION_CONVERT_MOMENTS = 23,
     SPEFT_OPERATION_ADD_GRAM = 24,
     SPEFT_OPERATION_FIND_EIGENVECTORS = 25,
-    SPEFT_OPERATION_COUNT = 26
+    SPEFT_OPERATION_MULTIPLY = 26,
+    SPEFT_OPERATION_MULTIPLY_SPARSE = 27,
+    SPEFT_OPERATION_COUNT = 28
 };
 
 /* `speft_add_values.map`: what becomes of scale·source, already rounded, before it is added. */
@@ -174,6 +176,45 @@ typedef struct speft_find_eigenvectors {
     float *vectors; /* [count, size] */
     double *values; /* [size], on the host: all eigenvalues, falling */
 } speft_find_eigenvectors;
+
+/* target[i, j] = round(base + scale · Σ_q a[i, q]·b), base = target[i, j] where `accumulate` is 1, else 0, and b = b[q, j],
+ * or b[j, q] where `b_transposed` is 1. Order and precision of the sum are free, but it is rounded to the target's type
+ * once. The target overlaps neither factor. */
+typedef struct speft_multiply {
+    const void *a; /* [rows, inner] */
+    const void *b; /* [inner, columns], or [columns, inner] */
+    void *target;  /* [rows, columns] */
+    uint64_t rows;
+    uint64_t inner;
+    uint64_t columns;
+    int32_t a_type;
+    int32_t b_type;
+    int32_t target_type;
+    int32_t b_transposed;
+    int32_t accumulate;
+    float scale;
+} speft_multiply;
+
+/* The same with a sparse b: S [sparse_rows, sparse_columns], which is 0 but for the values at `indices`, flat and
+ * strictly increasing. target [rows, sparse_columns] from a [rows, sparse_rows] and S; where `transposed` is 1, target
+ * [rows, sparse_rows] from a [rows, sparse_columns] and Sᵀ. What S does not reach is `base`, whatever a holds: a NaN in
+ * a reaches only the columns that it is multiplied into. */
+typedef struct speft_multiply_sparse {
+    const void *a;
+    void *target;
+    const uint32_t *indices; /* [count] */
+    const void *values;      /* [count] */
+    uint64_t count;
+    uint64_t rows;
+    uint64_t sparse_rows;
+    uint64_t sparse_columns;
+    int32_t a_type;
+    int32_t target_type;
+    int32_t values_type; /* FLOAT32 or BFLOAT16 */
+    int32_t transposed;
+    int32_t accumulate;
+    float scale;
+} speft_multiply_sparse;
 
 /* `speft_score.formula`: a score is computed on the fly, never stored. g = sums/total_weight, rounded once; `row` and
  * `column` are index/columns and index%columns. */
@@ -410,6 +451,10 @@ typedef struct speft_adamw_segment {
      * is at least 1. */
     const uint16_t *cohorts; /* [count] */
     const int32_t *births;   /* in device memory */
+    /* Lazy: not NULL, and `cohorts` is. A weight whose gradient is 0 stays as it is: its δ, its moments and its age (in
+     * BLOCKS8 its moments are rounded again where others of their block have moved). Of any other one ages[j] is raised
+     * by 1, to 65,535 at most, and is its age. */
+    uint16_t *ages; /* [count] */
     uint32_t age;
     int32_t decay_kind;
     int32_t coupled; /* 1: Adam: decay is added to the gradient */
