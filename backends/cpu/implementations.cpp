@@ -58,6 +58,8 @@ constexpr speft_backend_implementation of_combine_indices[] = {
      run_with_scratch<speft_combine_indices, combine_indices>},
 };
 constexpr speft_backend_implementation of_take[] = {reference<speft_take, take>};
+constexpr speft_backend_implementation of_multiply[] = {reference<speft_multiply, multiply>};
+constexpr speft_backend_implementation of_multiply_sparse[] = {reference<speft_multiply_sparse, multiply_sparse>};
 constexpr speft_backend_implementation of_sum_squares[] = {reference<speft_sum_squares, sum_squares>};
 constexpr speft_backend_implementation of_scale[] = {reference<speft_scale, scale>};
 constexpr speft_backend_implementation of_step_adamw[] = {reference<speft_step_adamw, step_adamw>};
@@ -304,6 +306,8 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_FACTORIZE: return give(of_factorize, count);
     case SPEFT_OPERATION_ADD_GRAM: return give(of_add_gram, count);
     case SPEFT_OPERATION_FIND_EIGENVECTORS: return give(of_find_eigenvectors, count);
+    case SPEFT_OPERATION_MULTIPLY: return give(of_multiply, count);
+    case SPEFT_OPERATION_MULTIPLY_SPARSE: return give(of_multiply_sparse, count);
     default: *count = 0; return nullptr;
     }
 }

@@ -19,6 +19,8 @@ void find_indices(const speft_backend_device &device, const speft_find_indices &
 void combine_indices(const speft_backend_device &device, const speft_combine_indices &arguments, void *scratch);
 std::uint64_t combine_indices_scratch(const speft_backend_device &device, const speft_combine_indices &arguments);
 void take(const speft_backend_device &device, const speft_take &arguments);
+void multiply(const speft_backend_device &device, const speft_multiply &arguments);
+void multiply_sparse(const speft_backend_device &device, const speft_multiply_sparse &arguments);
 void sum_squares(const speft_backend_device &device, const speft_sum_squares &arguments);
 void scale(const speft_backend_device &device, const speft_scale &arguments);
 void step_adamw(const speft_backend_device &device, const speft_step_adamw &arguments);
