@@ -61,6 +61,7 @@ speft_status speft_get_adapter_state(speft_adapter *adapter, speft_adapter_state
         speft_adapter_state values{};
         values.selected = call->selected();
         values.merged = call->merged();
+        values.attached = call->attached();
         values.method = call->selection().method;
         values.steps = call->steps();
         values.observations = call->observations();

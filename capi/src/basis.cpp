@@ -38,8 +38,8 @@ double share_of(const Basis::Side &side) {
     return side.kept == side.size ? 1 : sum(side.kept) / sum(side.size);
 }
 
-speft_tensor lend(Basis &basis, Basis::Side &side) {
-    return {side.vectors.data(), basis.context().device().location(), 2, dtype_of(ScalarType::float32), side.shape,
+speft_tensor lend(Basis &basis, const Buffer<float> &vectors, Basis::Side &side) {
+    return {vectors.data(), basis.context().device().location(), 2, dtype_of(ScalarType::float32), side.shape,
             nullptr, 0};
 }
 
@@ -78,8 +78,9 @@ speft_status speft_get_basis(speft_basis *basis, speft_tensor *u, speft_tensor *
         BasisCall call(basis);
         require(u, "u");
         require(v, "v");
-        *u = lend(*call, call->columns());
-        *v = lend(*call, call->rows());
+        const BasisFactors &factors = *call->factors();
+        *u = lend(*call, factors.u(), call->columns());
+        *v = lend(*call, factors.v(), call->rows());
     });
 }
 
@@ -100,10 +101,16 @@ speft_status speft_get_basis_state(speft_basis *basis, speft_basis_state *state,
     });
 }
 
-speft_status speft_bind_basis(speft_adapter *adapter, int64_t parameter, speft_basis *, speft_error **error) {
+speft_status speft_bind_basis(speft_adapter *adapter, int64_t parameter, speft_basis *basis, speft_error **error) {
     return guard(error, [&] {
         AdapterCall call(adapter);
-        call.position(parameter);
-        refuse_unsupported("training in a basis (SparseGrad) is not in this version");
+        const std::size_t position = call.position(parameter);
+        if (!basis) {
+            call->bind_basis(position, nullptr);
+            return;
+        }
+        if (&basis->inner->context() != &call->context())
+            refuse("basis must be of the adapter's context; got one of another");
+        call->bind_basis(position, basis->inner->factors());
     });
 }

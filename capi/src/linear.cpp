@@ -8,14 +8,19 @@ using namespace speft;
 
 namespace {
 
-void check(speft_adapter *adapter, int64_t parameter, const speft_linear_options *options, const speft_tensor *input,
-           const char *input_name, const speft_tensor *output, const char *output_name) {
+enum class Direction { forward, backward };
+
+void apply(speft_adapter *adapter, int64_t parameter, const speft_linear_options *options, Direction direction,
+           const TensorView &inputs, const TensorView &outputs) {
     AdapterCall call(adapter);
-    call.position(parameter);
-    if (options) read_struct(options, "linear options");
-    read_tensor(input, input_name);
-    read_tensor(output, output_name);
-    refuse_unsupported("a linear layer with its delta on the fly is not in this version");
+    const std::size_t position = call.position(parameter);
+    const speft_linear_options given = options ? read_struct(options, "linear options") : speft_linear_options{};
+    if (given.layout != SPEFT_LAYOUT_OUT_IN && given.layout != SPEFT_LAYOUT_IN_OUT)
+        refuse("linear options: layout must be SPEFT_LAYOUT_OUT_IN or SPEFT_LAYOUT_IN_OUT; got " +
+               std::to_string(given.layout));
+    const bool transposed = (given.layout == SPEFT_LAYOUT_OUT_IN) == (direction == Direction::forward);
+    call->apply(position, transposed ? Factor::transposed : Factor::plain, inputs, outputs, given.delta_only != 0,
+                given.accumulate != 0 ? Into::add : Into::replace);
 }
 
 }  // namespace
@@ -24,10 +29,14 @@ void speft_linear_options_init(speft_linear_options *options, uint32_t size) { i
 
 speft_status speft_linear_forward(speft_adapter *adapter, int64_t parameter, const speft_linear_options *options,
                                   const speft_tensor *x, const speft_tensor *y, speft_error **error) {
-    return guard(error, [&] { check(adapter, parameter, options, x, "x", y, "y"); });
+    return guard(error, [&] {
+        apply(adapter, parameter, options, Direction::forward, read_tensor(x, "x"), read_tensor(y, "y"));
+    });
 }
 
 speft_status speft_linear_backward(speft_adapter *adapter, int64_t parameter, const speft_linear_options *options,
                                    const speft_tensor *dy, const speft_tensor *dx, speft_error **error) {
-    return guard(error, [&] { check(adapter, parameter, options, dy, "dy", dx, "dx"); });
+    return guard(error, [&] {
+        apply(adapter, parameter, options, Direction::backward, read_tensor(dy, "dy"), read_tensor(dx, "dx"));
+    });
 }

@@ -52,9 +52,34 @@ void check_parameters(const std::vector<Parameter> &parameters, const SelectionO
 
 }  // namespace
 
+Parameter in_basis(Parameter declared, const BasisFactors &basis) {
+    declared.shape = {static_cast<std::int64_t>(basis.row_directions()),
+                      static_cast<std::int64_t>(basis.column_directions())};
+    declared.size = basis.row_directions() * basis.column_directions();
+    declared.type = ScalarType::float32;
+    return declared;
+}
+
 void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters) {
     check_parameters(parameters, options.selection);
     check_optimizer(options.optimizer);
+    const std::int32_t kind = options.optimizer.kind;
+    if (selects_by_step(options.selection)) {
+        const std::string name = get_method_name(options.selection.method);
+        if (kind != SPEFT_OPTIMIZER_ADAMW && kind != SPEFT_OPTIMIZER_ADAM)
+            refuse("optimizer options: " + name + " selects at each step, for which AdamW and Adam are lazy: kind must "
+                   "be SPEFT_OPTIMIZER_ADAMW or _ADAM; got " + std::to_string(kind));
+        if (options.optimizer.state == SPEFT_STATE_BLOCKS8)
+            refuse("optimizer options: " + name + " selects at each step, and moments of 8 bits would be rounded at "
+                   "each: state must be SPEFT_STATE_FLOAT32 or _BFLOAT16");
+    }
+    if (options.selection.method == SPEFT_SELECT_SPARSEGRAD) {
+        if (options.delta_type != ScalarType::float32)
+            refuse("adapter options: deltas in a basis are float32: delta_type must be SPEFT_DELTA_FLOAT32");
+        if (kind == SPEFT_OPTIMIZER_SM3 || kind == SPEFT_OPTIMIZER_ADAFACTOR)
+            refuse_unsupported("optimizer options: moments of rows and columns are not kept in a basis: kind must be "
+                               "another than " + std::to_string(kind));
+    }
     if (options.selection.method == SPEFT_SELECT_SPIEL_MA && options.optimizer.kind != SPEFT_OPTIMIZER_SM3)
         refuse("optimizer options: spiel-ma grows by the second moments of SM3: kind must be SPEFT_OPTIMIZER_SM3; "
                "got " + std::to_string(options.optimizer.kind));
@@ -63,7 +88,8 @@ void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &
 AdapterOptions complete_options(AdapterOptions options) {
     SelectionOptions &selection = options.selection;
     selection.schedule = complete_schedule(selection.method, selection.schedule);
-    if (selection.method == SPEFT_SELECT_SPIEL_AG || selection.schedule.keep_moments)
+    options.optimizer.lazy = selects_by_step(selection);
+    if (selection.method == SPEFT_SELECT_SPIEL_AG || selection.schedule.keep_moments || options.optimizer.lazy)
         options.optimizer.age = SPEFT_AGE_PER_WEIGHT;
     return options;
 }
@@ -71,10 +97,11 @@ AdapterOptions complete_options(AdapterOptions options) {
 // ---- declared ----
 
 Adapter::Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters)
-    : context_(std::move(context)), options_(complete_options(options)), parameters_(std::move(parameters)),
-      weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()),
+    : context_(std::move(context)), options_(complete_options(options)), declared_(parameters),
+      parameters_(std::move(parameters)), bases_(parameters_.size()), weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()), folded_(parameters_.size()),
       given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
-      clock_(options_.selection.method, options_.selection.schedule), moves_(clock_.moves()) {
+      clock_(options_.selection.method, options_.selection.schedule), moves_(clock_.moves()),
+      by_step_(selects_by_step(options_.selection)) {
     check_adapter(options, parameters_);
     observation_ = make_observation();
 }
@@ -100,7 +127,7 @@ Observation Adapter::make_observation() const {
 }
 
 void Adapter::bind(std::size_t parameter, const TensorView *weights) {
-    const Parameter &declared = parameters_[parameter];
+    const Parameter &declared = declared_[parameter];
     if (!weights) {
         weights_[parameter] = nullptr;
         bound_[parameter] = false;
@@ -108,11 +135,31 @@ void Adapter::bind(std::size_t parameter, const TensorView *weights) {
         return;
     }
     check_like(*weights, declared, declared.type, device(), "weights");
-    if (merged_)
+    if (merged() || (attached() && !basis(parameter)))
         claims_[parameter] = Claim(weights->data, declared.size * size_of(declared.type), declared.name,
                                    &claims_[parameter]);
     weights_[parameter] = weights->data;
     bound_[parameter] = true;
+}
+
+void Adapter::bind_basis(std::size_t parameter, std::shared_ptr<BasisFactors> basis) {
+    const Parameter &declared = declared_[parameter];
+    require_unselected("a basis");
+    if (observation_->batches() > 0 || observation_->open())
+        refuse_state("a basis comes before the observations, and there are some already");
+    if (basis) {
+        if (options_.selection.method != SPEFT_SELECT_SPARSEGRAD)
+            refuse_state("a basis is bound only where the selection method is sparsegrad");
+        if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no basis");
+        const Shape shape = {static_cast<std::int64_t>(basis->rows()), static_cast<std::int64_t>(basis->columns())};
+        if (declared.shape != shape)
+            refuse("the basis is one of matrices " + describe(shape) + ", and '" + declared.name + "' has shape " +
+                   describe(declared.shape));
+        basis->prepare(device());
+    }
+    parameters_[parameter] = basis ? in_basis(declared, *basis) : declared;
+    bases_[parameter] = std::move(basis);
+    any_basis_ = std::any_of(bases_.begin(), bases_.end(), [](const auto &bound) { return bound != nullptr; });
 }
 
 void Adapter::require_bound() const {
@@ -135,7 +182,7 @@ void Adapter::observe(std::size_t parameter, const Gradient &gradient) {
     const Statistic statistic = statistic_of(options_.selection);
     if (gradient.kind == SPEFT_GRADIENT_VALUES)
         refuse(what + "before a selection there is no mask that values could belong to");
-    check_gradient(gradient, declared, device(), 0);
+    check_gradient(gradient, declared_[parameter], device(), 0);
     if (statistic != Statistic::column_squares) require_gradient(gradient, declared);
     if (statistic == Statistic::column_squares && gradient.kind != SPEFT_GRADIENT_ACTIVATIONS &&
         declared.role == Role::sparse)
@@ -143,7 +190,12 @@ void Adapter::observe(std::size_t parameter, const Gradient &gradient) {
                std::to_string(gradient.kind));
     if (statistic != Statistic::mean_of_squares && !gradient.examples.empty())
         refuse(what + "example_offsets are for fisher, which squares the gradient of each example");
-    observation_->add(device(), parameters_[parameter], parameter, gradient);
+    if (!basis(parameter) || statistic == Statistic::none) {
+        observation_->add(device(), declared, parameter, gradient);
+        return;
+    }
+    const BasisFactors::Rotated rotated = basis(parameter)->rotate(device(), gradient);
+    observation_->add(device(), declared, parameter, rotated.gradient);
 }
 
 void Adapter::finish_observation(double weight) {
@@ -208,7 +260,11 @@ void Adapter::select(const speft_progress *progress) {
     require_unselected("speft_select");
     if (observation_->open()) refuse_state("an observation is open: finish it before the selection");
     require_bound();
-    std::vector<Claim> claims = claim_weights();
+    for (const Target &target : find_targets(parameters_))
+        if (options_.selection.method == SPEFT_SELECT_SPARSEGRAD && target.size > 0 && !basis(target.position))
+            refuse_state("'" + target.name + "' has no basis: call speft_bind_basis");
+    if (any_basis_) check_parameters(parameters_, options_.selection);  // with fewer directions there are fewer scalars
+    std::vector<Claim> claims = claim_weights(Claimed::in_place);
     Masks chosen = choose_masks(
         device(), options_.selection,
         {parameters_, weights_, *observation_, given_masks_, given_scores_, references_}, progress);
@@ -218,6 +274,8 @@ void Adapter::select(const speft_progress *progress) {
         made->last_deltas = Buffer<float>::zeros(device(), made->active.masks.trained);
     capture_originals(made->active);
     made->originals_known = true;
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (basis(index)) made->base_hashes[index] = hash_weights(index);
     start_dense(*made);
     rewind();
 
@@ -226,7 +284,7 @@ void Adapter::select(const speft_progress *progress) {
 
     training_ = std::move(made);
     claims_ = std::move(claims);
-    merged_ = true;
+    residence_ = Residence::attached;
     observation_ = std::move(again);
     for (auto &mask : given_masks_) mask.reset();
     for (Buffer<float> &scores : given_scores_) scores = {};
@@ -242,9 +300,10 @@ void Adapter::rewind() {
 }
 
 ChangedWeights Adapter::make_weights(Masks masks) const {
-    std::vector<ScalarType> types, delta_types;
+    std::vector<std::optional<ScalarType>> types, delta_types;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        types.push_back(parameters_[index].type);
+        // In a basis a delta belongs to no weight alone.
+        types.push_back(basis(index) ? std::nullopt : std::optional(parameters_[index].type));
         delta_types.push_back(delta_type(index));
     }
     PackedArrays originals(device(), masks, std::move(types)), deltas(device(), masks, std::move(delta_types));
@@ -260,22 +319,26 @@ std::unique_ptr<Adapter::Training> Adapter::make_training(Masks masks) const {
     made->gradients = Gradients(parameters_.size());
     made->optimizer = make_optimizer(options_.optimizer, parameters_);
     if (moves_ && options_.selection.method == SPEFT_SELECT_SPIEL_AG) made->candidates.emplace(parameters_.size());
+    if (by_step_) made->held.emplace(parameters_.size());
+    made->base_hashes.resize(parameters_.size());
     made->arrived.resize(parameters_.size());
     for (std::vector<OwnedList> &lists : made->moved) lists.resize(parameters_.size());
     return made;
 }
 
-std::vector<Claim> Adapter::claim_weights() const {
-    std::vector<Claim> claims;
+std::vector<Claim> Adapter::claim_weights(Claimed which) const {
+    std::vector<Claim> claims(parameters_.size());
     for (std::size_t index = 0; index < parameters_.size(); ++index)
-        claims.emplace_back(weights_[index], parameters_[index].size * size_of(parameters_[index].type),
-                            parameters_[index].name);
+        if (which == Claimed::all || !basis(index))
+            claims[index] = Claim(weights_[index], declared_[index].size * size_of(declared_[index].type),
+                                  declared_[index].name, &claims_[index]);
     return claims;
 }
 
 speft_segment Adapter::segment_of(const ChangedWeights &weights, std::size_t parameter) const {
-    const Masks::Slot &slot = weights.masks.slots[parameter];
     speft_segment segment{};
+    if (basis(parameter)) return segment;
+    const Masks::Slot &slot = weights.masks.slots[parameter];
     segment.indices = slot.indices;
     segment.count = static_cast<std::uint64_t>(slot.count);
     segment.weights = weights_[parameter];
@@ -287,7 +350,18 @@ speft_segment Adapter::segment_of(const ChangedWeights &weights, std::size_t par
     return segment;
 }
 
-// One a parameter; those without a changed scalar have count 0.
+// Deltas in a basis are a dense parameter of their own, which is all there is: the weights are the deltas.
+speft_segment Adapter::step_segment_of(const ChangedWeights &weights, std::size_t parameter) const {
+    if (!basis(parameter)) return segment_of(weights, parameter);
+    speft_segment segment{};
+    segment.count = static_cast<std::uint64_t>(weights.masks.slots[parameter].count);
+    segment.weights = segment.originals = segment.deltas = weights.deltas.data(parameter);
+    segment.weights_type = segment.deltas_type = SPEFT_SCALAR_FLOAT32;
+    segment.absolute = 1;
+    return segment;
+}
+
+// One a parameter; those without a changed scalar in the host's weights have count 0.
 std::vector<speft_segment> Adapter::segments_of(const ChangedWeights &weights) const {
     std::vector<speft_segment> segments;
     for (std::size_t index = 0; index < parameters_.size(); ++index) segments.push_back(segment_of(weights, index));
@@ -333,7 +407,7 @@ void Adapter::start_dense(Training &training) const {
 
 void Adapter::accumulate(std::size_t parameter, const Gradient &gradient) {
     Training &state = training();
-    const Parameter &declared = parameters_[parameter];
+    const Parameter &declared = declared_[parameter];
     if (declared.role == Role::dense && gradient.kind == SPEFT_GRADIENT_VALUES)
         refuse("gradient of '" + declared.name + "': a dense parameter has no mask that values could belong to");
     const Masks &masks = state.active.masks;
@@ -342,12 +416,28 @@ void Adapter::accumulate(std::size_t parameter, const Gradient &gradient) {
     if (!gradient.examples.empty())
         refuse("gradient of '" + declared.name +
                "': example_offsets are for observing fisher scores; a step uses the sum");
-    if (!in_window() || declared.role == Role::dense) {
+    if (basis(parameter) && gradient.kind != SPEFT_GRADIENT_VALUES) {
+        const BasisFactors::Rotated rotated = basis(parameter)->rotate(device(), gradient);
+        accumulate_trained(state, parameter, rotated.gradient);
+    } else {
+        accumulate_trained(state, parameter, gradient);
+    }
+}
+
+// A gradient of the parameter as it is trained.
+void Adapter::accumulate_trained(Training &state, std::size_t parameter, const Gradient &gradient) {
+    const Parameter &trained = parameters_[parameter];
+    const Masks &masks = state.active.masks;
+    if (by_step_ && trained.role == Role::sparse) {
+        hold(state, parameter, gradient);
+        return;
+    }
+    if (!in_window() || trained.role == Role::dense) {
         state.gradients.add(device(), masks, parameter, gradient);
         return;
     }
     follow_host(state, parameter, parameter + 1);
-    Candidates::Contribution contribution = state.candidates->prepare(device(), declared, parameter, gradient);
+    Candidates::Contribution contribution = state.candidates->prepare(device(), trained, parameter, gradient);
     Gradients::Sum sum = state.gradients.sum(device(), masks, parameter, gradient);
     state.gradients.keep(device(), masks, parameter, sum);
     state.candidates->keep(parameter, std::move(contribution));
@@ -356,6 +446,7 @@ void Adapter::accumulate(std::size_t parameter, const Gradient &gradient) {
 
 float *Adapter::lend_gradient(std::size_t parameter) {
     Training &state = training();
+    require_selected_step("speft_get_gradient");
     return state.gradients.lend(device(), state.active.masks, parameter);
 }
 
@@ -363,10 +454,12 @@ void Adapter::clear_gradient(std::size_t parameter) {
     Training &state = training();
     state.gradients.clear(parameter);
     if (state.candidates) state.candidates->clear(parameter);
+    if (state.held) state.held->clear(parameter);
 }
 
 double Adapter::clip_gradient(double max_norm) {
     Training &state = training();
+    require_selected_step("speft_clip_gradient");
     if (!(max_norm > 0)) refuse("max_norm must be above 0; got " + std::to_string(max_norm));
     const double norm = state.gradients.norm(device(), state.active.masks);
     if (std::isinf(max_norm)) return norm;
@@ -374,6 +467,20 @@ double Adapter::clip_gradient(double max_norm) {
     if (norm > max_norm)
         state.gradients.scale(device(), state.active.masks, static_cast<float>(max_norm / (norm + 1e-6)));
     return norm;
+}
+
+void Adapter::require_attached(const char *what) const {
+    if (attached()) return;
+    if (residence_ == Residence::merged)
+        refuse_state(std::string("the adapter is merged, its deltas in a basis with it: call speft_attach before ") + what);
+    refuse_state(std::string("the adapter is unmerged: call ") + (any_basis_ ? "speft_attach" : "speft_merge") +
+                 " before " + what);
+}
+
+void Adapter::require_selected_step(const char *call) const {
+    if (held_gradient())
+        refuse_state(std::string("the step's gradient has arrived, and its scalars are not selected yet: call "
+                                 "speft_reselect before ") + call);
 }
 
 // From what a resumed adapter knows too, so that it draws the same bits.
@@ -384,7 +491,8 @@ std::uint32_t Adapter::rounding_key(std::size_t parameter) const {
 
 void Adapter::step(const StepOptions &options) {
     Training &state = training();
-    if (!merged_) refuse_state("the adapter is unmerged: call speft_merge before a step");
+    require_attached("a step");
+    require_selected_step("speft_step");
     if (reselection_due())
         refuse_state("a reselection is due after step " + std::to_string(steps_) + ": call speft_reselect first");
     require_bound();
@@ -403,7 +511,7 @@ void Adapter::step(const StepOptions &options) {
                 refuse_state("no gradient of '" + parameter.name + "' has arrived since the selection");
             continue;
         }
-        updates.push_back({index, segment_of(state.active, index), state.gradients.values(masks, index),
+        updates.push_back({index, step_segment_of(state.active, index), state.gradients.values(masks, index),
                            options.groups.empty() ? &defaults : &options.groups[group]});
         updates.back().segment.rounding_key = rounding_key(index);
     }
@@ -419,73 +527,6 @@ void Adapter::step(const StepOptions &options) {
     ++steps_;
     if (!options.keep_gradient)
         for (const Update &update : updates) clear_gradient(update.parameter);
-}
-
-// ---- merging ----
-
-// The bits at the masks of a loaded adapter, whose base is known by hash alone so far.
-void Adapter::learn_originals(Training &training) const {
-    capture_originals(training.active);
-    for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        if (parameters_[index].role == Role::dense) continue;  // it brings its values, whatever was there
-        std::vector<std::byte> originals(training.active.originals.bytes(index));
-        device().copy_to_host(originals.data(), training.active.originals.data(index), originals.size());
-        if (hash_bytes(originals.data(), originals.size()) != training.base_hashes[index])
-            refuse("the base weights of '" + parameters_[index].name +
-                   "' are not those the adapter was trained on: is this the right model?");
-    }
-    training.originals_known = true;
-    training.base_hashes.clear();
-}
-
-// Weights that hold the merged bits already are taken as they are: a host may have restored its own copy of the model
-// after loading a checkpoint.
-void Adapter::merge() {
-    Training &state = training();
-    if (merged_) return;
-    require_bound();
-    std::vector<Claim> claims = claim_weights();
-    if (!state.originals_known) learn_originals(state);
-    const std::vector<speft_segment> segments = all_segments(state);
-    std::vector<std::uint64_t> differing(segments.size());
-    const speft_merge_segments merging{segments.data(), segments.size(), differing.data()};
-    device().run(merging);
-
-    std::vector<speft_segment> replaced;
-    for (std::size_t at = 0; at < segments.size(); ++at) {
-        if (differing[at] == 0) continue;
-        const Parameter &parameter = parameters_[at % parameters_.size()];
-        if (parameter.role == Role::sparse)
-            refuse("the base weights of '" + parameter.name +
-                   "' are not those that unmerging restored: weights changed behind the adapter");
-        replaced.push_back(segments[at]);
-    }
-    if (!replaced.empty()) {  // dense parameters: what the host has put there is what unmerging will bring back
-        device().run(speft_capture{replaced.data(), replaced.size()});
-        device().run(merging);
-    }
-    claims_ = std::move(claims);
-    merged_ = true;
-}
-
-void Adapter::restore_originals(const std::vector<speft_segment> &segments) const {
-    std::vector<std::uint64_t> differing(segments.size());
-    device().run(speft_unmerge_segments{segments.data(), segments.size(), differing.data()});
-    for (std::size_t at = 0; at < segments.size(); ++at)
-        if (differing[at] > 0)
-            refuse_state("weights changed behind the adapter: " + std::to_string(differing[at]) + " of " +
-                         std::to_string(segments[at].count) + " trained weights of '" +
-                         parameters_[at % parameters_.size()].name +
-                         "' are not what it wrote; nothing was restored");
-}
-
-void Adapter::unmerge() {
-    Training &state = training();
-    if (!merged_) return;
-    require_bound();
-    restore_originals(all_segments(state));
-    for (Claim &claim : claims_) claim = {};
-    merged_ = false;
 }
 
 // ---- what is in it ----
@@ -512,6 +553,8 @@ double Adapter::rounding_loss(std::optional<std::size_t> parameter) const {
     const Training &state = training();
     if (parameter && parameters_[*parameter].role == Role::dense)
         refuse("'" + parameters_[*parameter].name + "' is a dense parameter: it is trained as values, not as deltas");
+    if (parameter && basis(*parameter))
+        refuse("'" + parameters_[*parameter].name + "' is trained in a basis: its deltas are not rounded to its weights");
     if (!state.originals_known)
         refuse_state("the original weights are not known yet: call speft_merge on the loaded adapter first");
     std::vector<speft_segment> segments;

@@ -15,9 +15,11 @@
 #include "core/adapter/changed_weights.h"
 #include "core/adapter/context.h"
 #include "core/adapter/gradients.h"
+#include "core/adapter/held_gradients.h"
 #include "core/adapter/index_sets.h"
 #include "core/adapter/parameter.h"
 #include "core/adapter/residency.h"
+#include "core/basis/basis_factors.h"
 #include "core/optimizer/optimizer.h"
 #include "core/selection/choose_masks.h"
 #include "core/storage/adapter_record.h"
@@ -50,6 +52,9 @@ enum class Moved { dropped, grown };
 // Throws what creating an adapter of them throws.
 void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters);
 
+// A parameter as it is trained in a basis: its directions, in float32.
+Parameter in_basis(Parameter declared, const BasisFactors &basis);
+
 // With the method's defaults, and what it leaves to no choice.
 AdapterOptions complete_options(AdapterOptions options);
 
@@ -60,20 +65,28 @@ public:
     Adapter(std::shared_ptr<Context> context, const AdapterRecord &record, ScoreFunction score = {});
 
     Context &context() const { return *context_; }
-    const std::vector<Parameter> &parameters() const { return parameters_; }
+    // As the host declared them.
+    const std::vector<Parameter> &parameters() const { return declared_; }
     const SelectionOptions &selection() const { return options_.selection; }
     bool selected() const { return training_ != nullptr; }
-    bool merged() const { return merged_; }
+    // Whether all that was learned is in the weights; and whether the adapter can be trained: where no parameter is
+    // in a basis the two are the same.
+    bool merged() const { return residence_ == Residence::merged || (!any_basis_ && attached()); }
+    bool attached() const { return residence_ == Residence::attached; }
     std::int64_t steps() const { return steps_; }
     std::int64_t observations() const { return observations_; }
     const Masks &masks() const;  // INVALID_STATE before the selection
     std::uint64_t settled() const { return training_ ? training_->settled.masks.selected : 0; }
     // Whether `reselect` has to come before the next step; after which step it comes next, 0: none.
-    bool reselection_due() const { return moves_ && clock_.due(steps_) && reselected_ != steps_; }
+    bool reselection_due() const {
+        return by_step_ ? held_gradient() : moves_ && clock_.due(steps_) && reselected_ != steps_;
+    }
     std::int64_t next_reselection() const;
 
     // NULL unbinds.
     void bind(std::size_t parameter, const TensorView *weights);
+    // NULL: the ordinary basis.
+    void bind_basis(std::size_t parameter, std::shared_ptr<BasisFactors> basis);
 
     void begin_observation(double weight);
     void observe(std::size_t parameter, const Gradient &gradient);
@@ -92,8 +105,13 @@ public:
     // Nothing when none is due.
     std::optional<Reselection> reselect(const speft_progress *progress);
 
+    void attach();
     void merge();
     void unmerge();
+
+    // outputs = inputs (W + Δ)ᵀ, or inputs (W + Δ); of a weight [out, in] the former is the forward product.
+    void apply(std::size_t parameter, Factor weight_is, const TensorView &inputs, const TensorView &outputs,
+               bool delta_only, Into into);
 
     // Writes the indices of one parameter, [count].
     void copy_mask(std::size_t parameter, std::int64_t *indices) const;
@@ -118,10 +136,12 @@ private:
         ChangedWeights active;
         ChangedWeights settled;  // no longer trained, of masks that have moved
         bool originals_known = false;
-        std::vector<std::uint64_t> base_hashes;  // of a loaded adapter whose originals are not known yet
+        // One a parameter: of the original scalars where they are not known yet, of all of a weight in a basis.
+        std::vector<std::uint64_t> base_hashes;
         Gradients gradients;
         std::unique_ptr<Optimizer> optimizer;
         std::optional<Candidates> candidates;  // SpIEL-AG's
+        std::optional<HeldGradients> held;     // where each step's scalars are selected by its gradient
         std::vector<double> arrived;   // Σg² of each parameter as it came, in a window: to notice what the host scales
         Buffer<float> last_deltas;     // δ after the last reselection, [trained]; where drops are by change
         std::vector<OwnedList> moved[2];  // by Moved, one a parameter; empty unless they are tracked
@@ -133,10 +153,20 @@ private:
     void require_unselected(const char *call) const;
     void require_observing(const char *call) const;
     void require_bound() const;
+    // Not `call` while the step's gradient waits for its scalars to be selected.
+    void require_selected_step(const char *call) const;
+    bool held_gradient() const { return training_ && training_->held && training_->held->any(); }
+    const BasisFactors *basis(std::size_t parameter) const { return bases_[parameter].get(); }
     std::unique_ptr<Training> make_training(Masks masks) const;
-    std::vector<Claim> claim_weights() const;
+    // Those that the adapter writes to: all, or those in the ordinary basis.
+    enum class Claimed { all, in_place };
+    std::vector<Claim> claim_weights(Claimed which) const;
     ChangedWeights make_weights(Masks masks) const;
+    // Of its changed scalars in the host's weights: none where it is in a basis.
     speft_segment segment_of(const ChangedWeights &weights, std::size_t parameter) const;
+    speft_segment step_segment_of(const ChangedWeights &weights, std::size_t parameter) const;
+    void accumulate_trained(Training &state, std::size_t parameter, const Gradient &gradient);
+    void require_attached(const char *what) const;
     std::vector<speft_segment> segments_of(const ChangedWeights &weights) const;
     // The active ones of each parameter, then the settled ones of each.
     std::vector<speft_segment> all_segments(const Training &training) const;
@@ -149,12 +179,25 @@ private:
     void put_deltas(const ChangedWeights &weights, std::size_t parameter, std::span<const float> deltas) const;
     std::vector<float> take_deltas(const ChangedWeights &weights, std::size_t parameter) const;
     ParameterTraining record_training(const Training &training, std::size_t parameter) const;
+    std::optional<std::size_t> record_basis(AdapterRecord &record, std::size_t parameter) const;
+    void restore_bases(const AdapterRecord &record);
     // Brings back what `checkpoint` recorded beyond an adapter; before the first step.
     void restore(Training &training, const AdapterRecord &record);
 
     Observation make_observation() const;
 
-    // Masks that move: reselection.cpp.
+    // What is in the weights: residence.cpp.
+    struct Folded;
+    void put_in_place(Training &training) const;
+    Folded fold(const Training &training, std::size_t parameter) const;
+    void check_folded() const;
+    void unfold();
+    SparseMatrix delta_matrix(const Training &training, std::size_t parameter) const;
+    std::uint64_t hash_weights(std::size_t parameter) const;
+
+    // Masks that move: reselection.cpp and step_selection.cpp.
+    void hold(Training &training, std::size_t parameter, const Gradient &gradient) const;
+    std::unique_ptr<Training> select_step(const Training &before) const;
     bool in_window() const;
     // The candidates of parameters [first, end) get what the host has done to the gradient of the selected scalars:
     // unscaling, clipping.
@@ -177,10 +220,19 @@ private:
 
     std::shared_ptr<Context> context_;
     AdapterOptions options_;
-    std::vector<Parameter> parameters_;
+    std::vector<Parameter> declared_;
+    std::vector<Parameter> parameters_;  // as they are trained: of one in a basis its directions, in float32
+    std::vector<std::shared_ptr<BasisFactors>> bases_;  // one a parameter; NULL: the ordinary one
+    bool any_basis_ = false;
     std::vector<void *> weights_;  // bound memory; NULL: none
     std::vector<bool> bound_;
-    std::vector<Claim> claims_;    // one a parameter while merged
+    std::vector<Claim> claims_;    // one a parameter that the adapter has written to
+    // What merging has replaced of a parameter in a basis: all of its weight; and the hash of what it wrote.
+    struct Folded {
+        Buffer<std::byte> originals;
+        std::uint64_t hash = 0;
+    };
+    std::vector<Folded> folded_;  // one a parameter; empty but while merged
 
     std::optional<Observation> observation_;  // until the selection; with dynamic masks always
     std::vector<std::optional<std::vector<std::uint32_t>>> given_masks_;
@@ -188,9 +240,14 @@ private:
     std::vector<Buffer<std::byte>> references_;
 
     std::unique_ptr<Training> training_;
-    bool merged_ = false;
+    // Of what was learned: not in effect; as training needs it, in the weights but for parameters in a basis, whose
+    // deltas `apply` adds; all in the weights. Without such parameters there is no difference between the last two, and
+    // it is called attached.
+    enum class Residence { unmerged, attached, merged };
+    Residence residence_ = Residence::unmerged;
     Clock clock_;
     bool moves_ = false;  // not of an adapter that was loaded from a file without a training
+    bool by_step_ = false;  // as moves_, of masks that are selected by each step's gradient
     std::int64_t reselected_ = 0;  // the step of the last reselection
     std::int64_t steps_ = 0;
     std::int64_t observations_ = 0;

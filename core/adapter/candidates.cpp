@@ -5,18 +5,9 @@
 
 #include "core/base/status.h"
 #include "core/selection/budget.h"
-#include "core/selection/ranking.h"
 
 namespace speft {
 namespace {
-
-Buffer<std::byte> copy_of(Device &device, TensorView &view) {
-    const std::uint64_t bytes = view.size * (view.dtype.bits / 8u);
-    Buffer<std::byte> copy(device, bytes);
-    if (bytes > 0) device.copy_within(copy.data(), view.data, bytes);
-    view.data = copy.data();
-    return copy;
-}
 
 // target += factor · values
 speft_add_values sum_of(const Buffer<float> &values, double factor, float *target) {
@@ -28,31 +19,6 @@ speft_add_values sum_of(const Buffer<float> &values, double factor, float *targe
     add.scale = static_cast<float>(factor);
     add.weight = 1;
     return add;
-}
-
-// A weight that lies [in, out] is one that lies [out, in] of the layer with x and dy exchanged; so contributions of
-// either kind add up.
-speft_product_factors out_in_factors(const Gradient &gradient) {
-    speft_product_factors factors = factors_of(gradient);
-    if (gradient.layout == SPEFT_LAYOUT_IN_OUT) {
-        std::swap(factors.x, factors.dy);
-        std::swap(factors.x_type, factors.dy_type);
-    }
-    return factors;
-}
-
-// run(first, count, k, indices, counts, eligible) ranks targets [first, first + count).
-template <class Run>
-Ranked choose_by(Device &device, const SelectionOptions &options, const std::vector<Parameter> &parameters,
-                 const std::vector<Target> &targets, Run &&run) {
-    return rank_on_budgets(device, targets.size(), candidate_budgets(options, parameters), run,
-                           [&](std::size_t part, std::uint64_t eligible, std::uint64_t k) {
-                               const bool global = options.scope == SPEFT_SCOPE_GLOBAL;
-                               refuse("only " + std::to_string(eligible) + " gradients of " +
-                                      (global ? "the sparse parameters" : "'" + targets[part].name + "'") +
-                                      " outside the masks are not NaN; " + std::to_string(k) +
-                                      " candidates are to be chosen");
-                           });
 }
 
 }  // namespace
@@ -87,52 +53,39 @@ std::vector<std::uint64_t> candidate_budgets(const SelectionOptions &options,
 Candidates::Contribution Candidates::prepare(Device &device, const Parameter &parameter, std::size_t index,
                                              const Gradient &gradient) {
     Contribution made;
-    if (parameter.role == Role::dense || parameter.size == 0) return made;
+    if (parameter.size == 0) return made;
     if (gradient.kind == SPEFT_GRADIENT_VALUES)
         refuse_state("gradient of '" + parameter.name +
                      "': in the window before a reselection of spiel-ag it must be DENSE or ACTIVATIONS: values of the "
                      "mask say nothing of the scalars outside it");
-    Brought &before = brought_[index];
-    if (!masks_ && gradient.kind == SPEFT_GRADIENT_ACTIVATIONS) {
-        made.activations.emplace(Activations{{}, {}, gradient});
-        made.activations->x = copy_of(device, made.activations->gradient.x);
-        made.activations->dy = copy_of(device, made.activations->gradient.dy);
-        before.activations.reserve(before.activations.size() + 1);
+    if (!masks_) {
+        made.all = held_.prepare(device, parameter, index, gradient);
         return made;
     }
-    GradientTarget target{nullptr, nullptr, parameter.size};
-    if (masks_) {
-        target.indices = masks_->slots[index].indices;
-        target.count = static_cast<std::uint64_t>(masks_->slots[index].count);
-    }
-    made.values = Buffer<float>::zeros(device, target.count);
-    target.sums = made.values.data();
-    if (before.values && target.count > 0) device.run(sum_of(before.values, before.factor, target.sums));
-    add_gradient(device, target, gradient, 1.0);
+    const Masks::Slot &slot = masks_->slots[index];
+    const auto count = static_cast<std::uint64_t>(slot.count);
+    made.values = Buffer<float>::zeros(device, count);
+    const Brought &before = brought_[index];
+    if (before.values && count > 0) device.run(sum_of(before.values, before.factor, made.values.data()));
+    add_gradient(device, {made.values.data(), slot.indices, count}, gradient, 1.0);
     return made;
 }
 
 void Candidates::keep(std::size_t index, Contribution contribution) noexcept {
-    Brought &brought = brought_[index];
-    if (contribution.activations) {
-        brought.activations.push_back(std::move(*contribution.activations));  // there is room
-    } else if (contribution.values) {
-        brought.values = std::move(contribution.values);
-        brought.factor = 1;
-    } else {
-        return;  // a dense parameter has no candidates
-    }
-    brought.present = true;
+    if (!masks_)
+        held_.keep(index, std::move(contribution.all));
+    else
+        brought_[index] = {true, std::move(contribution.values), 1};
 }
 
-bool Candidates::holds() const {
-    return !masks_ && std::any_of(brought_.begin(), brought_.end(),
-                                  [](const Brought &brought) { return brought.present; });
+void Candidates::clear(std::size_t index) {
+    held_.clear(index);
+    brought_[index] = {};
 }
 
 void Candidates::scale(std::size_t index, double factor) noexcept {
+    held_.scale(index, factor);
     brought_[index].factor *= factor;
-    for (Activations &activations : brought_[index].activations) activations.gradient.scale *= factor;
 }
 
 // ---- in a step ----
@@ -140,68 +93,18 @@ void Candidates::scale(std::size_t index, double factor) noexcept {
 Masks Candidates::choose(Device &device, const SelectionOptions &options, const std::vector<Parameter> &parameters,
                          const Masks &selected) const {
     const std::vector<Target> targets = find_targets(parameters);
-    bool all_activations = true;
-    for (const Target &target : targets) {
-        if (target.size == 0) continue;
-        if (!brought_[target.position].present)
+    for (const Target &target : targets)
+        if (target.size > 0 && !held_.present(target.position))
             refuse_state("no gradient of '" + target.name +
                          "' has arrived in the first step of the window before a reselection");
-        all_activations = all_activations && !brought_[target.position].values;
-    }
-    Ranked chosen;
-    if (all_activations) {
-        std::vector<std::vector<speft_product_factors>> parts(targets.size());
-        std::vector<speft_product_score> scores(targets.size());
-        for (std::size_t at = 0; at < targets.size(); ++at) {
-            const Parameter &parameter = parameters[targets[at].position];
-            const Masks::Slot &slot = selected.slots[targets[at].position];
-            const auto &all = brought_[targets[at].position].activations;
-            for (const Activations &held : all) parts[at].push_back(out_in_factors(held.gradient));
-            scores[at].parts = parts[at].data();
-            scores[at].count = parts[at].size();
-            scores[at].layout = SPEFT_LAYOUT_OUT_IN;
-            if (parameter.size > 0) {
-                scores[at].out = static_cast<std::uint64_t>(parameter.shape[0]);
-                scores[at].in = static_cast<std::uint64_t>(parameter.shape[1]);
-            }
-            scores[at].excluded = slot.indices;
-            scores[at].excluded_count = static_cast<std::uint64_t>(slot.count);
-        }
-        chosen = choose_by(device, options, parameters, targets,
-                           [&](std::size_t first, std::size_t count, std::uint64_t k, std::uint32_t *indices,
-                               std::uint64_t *counts, std::uint64_t *eligible) {
-                               device.run(speft_select_product{scores.data() + first, count, k, indices, counts,
-                                                               eligible, nullptr});
-                           });
-    } else {
-        // Some came dense: one ranking needs all of them in one form.
-        std::vector<Buffer<float>> sums;
-        std::vector<speft_score> scores(targets.size());
-        for (std::size_t at = 0; at < targets.size(); ++at) {
-            const Brought &brought = brought_[targets[at].position];
-            const std::uint64_t size = targets[at].size;
-            const Masks::Slot &slot = selected.slots[targets[at].position];
-            scores[at] = score_of(SPEFT_SCORE_ABS_GRADIENT, size);
-            if (size == 0) continue;
-            if (brought.activations.empty() && brought.factor == 1) {
-                scores[at].sums = brought.values.data();
-            } else {
-                sums.push_back(Buffer<float>::zeros(device, size));
-                if (brought.values) device.run(sum_of(brought.values, brought.factor, sums.back().data()));
-                for (const Activations &part : brought.activations)
-                    add_gradient(device, {sums.back().data(), nullptr, size}, part.gradient, 1.0);
-                scores[at].sums = sums.back().data();
-            }
-            scores[at].excluded = slot.indices;
-            scores[at].excluded_count = static_cast<std::uint64_t>(slot.count);
-        }
-        chosen = choose_by(device, options, parameters, targets,
-                           [&](std::size_t first, std::size_t count, std::uint64_t k, std::uint32_t *indices,
-                               std::uint64_t *counts, std::uint64_t *eligible) {
-                               device.run(speft_select_top{scores.data() + first, count, k, indices, counts, eligible,
-                                                           nullptr});
-                           });
-    }
+    Ranked chosen = held_.rank(
+        device, parameters, targets, candidate_budgets(options, parameters), &selected,
+        [&](std::size_t part, std::uint64_t eligible, std::uint64_t k) {
+            const bool global = options.scope == SPEFT_SCOPE_GLOBAL;
+            refuse("only " + std::to_string(eligible) + " gradients of " +
+                   (global ? "the sparse parameters" : "'" + targets[part].name + "'") +
+                   " outside the masks are not NaN; " + std::to_string(k) + " candidates are to be chosen");
+        });
     std::vector<std::uint64_t> by_parameter(parameters.size());
     for (std::size_t at = 0; at < targets.size(); ++at) by_parameter[targets[at].position] = chosen.counts[at];
     return make_masks(parameters, std::move(chosen.indices), by_parameter, DenseParameters::none);
@@ -224,17 +127,10 @@ Candidates::Step Candidates::take_step(Device &device, const SelectionOptions &o
         const Brought &brought = brought_[index];
         const Masks::Slot &slot = masks.slots[index];
         const auto count = static_cast<std::uint64_t>(slot.count);
-        if (!brought.present || count == 0) continue;
+        if (!(masks_ ? brought.present : held_.present(index)) || count == 0) continue;
         if (!masks_) {
             step.values[index] = Buffer<float>::zeros(device, count);
-            const GradientTarget target{step.values[index].data(), slot.indices, count};
-            for (const Activations &part : brought.activations) add_gradient(device, target, part.gradient, 1.0);
-            if (brought.values) {
-                speft_add_values gathered = sum_of(brought.values, brought.factor, target.sums);
-                gathered.indices = target.indices;
-                gathered.count = count;
-                device.run(gathered);
-            }
+            held_.gather(device, index, slot.indices, count, step.values[index].data());
         }
         const Buffer<float> &gradient = masks_ ? brought.values : step.values[index];
         const double factor = (masks_ ? brought.factor : 1) * gradient_scale;
@@ -251,9 +147,8 @@ void Candidates::keep(Step step) noexcept {
     if (step.masks) {
         masks_ = std::move(step.masks);
         for (std::size_t index = 0; index < brought_.size(); ++index) {
-            brought_[index].activations.clear();
-            brought_[index].values = std::move(step.values[index]);
-            brought_[index].factor = 1;
+            brought_[index] = {held_.present(index) || brought_[index].present, std::move(step.values[index]), 1};
+            held_.clear(index);
         }
     }
     sums_ = std::move(step.sums);

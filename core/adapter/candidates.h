@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/adapter/gradient.h"
+#include "core/adapter/held_gradients.h"
 #include "core/adapter/masks.h"
 #include "core/selection/selection_options.h"
 #include "core/storage/adapter_record.h"
@@ -14,30 +14,24 @@
 namespace speft {
 
 class Candidates {
-    // A copy of one contribution.
-    struct Activations {
-        Buffer<std::byte> x, dy;
-        Gradient gradient;  // its views are on the buffers
-    };
-
 public:
-    explicit Candidates(std::size_t parameters) : brought_(parameters) {}
+    explicit Candidates(std::size_t parameters) : held_(parameters), brought_(parameters) {}
 
-    // One contribution to the gradient of the step under way, ready to be kept: a copy of it until the candidates are
+    // One contribution to the gradient of the step under way, ready to be kept: all of it until the candidates are
     // chosen, and then what concerns them.
     class Contribution {
         friend class Candidates;
-        std::optional<Activations> activations;
+        HeldGradients::Contribution all;
         Buffer<float> values;
     };
     Contribution prepare(Device &device, const Parameter &parameter, std::size_t index, const Gradient &gradient);
     void keep(std::size_t index, Contribution contribution) noexcept;
     // Forgets what the step under way has brought.
-    void clear(std::size_t index) { brought_[index] = {}; }
+    void clear(std::size_t index);
     // What the host has done to the gradient of the selected scalars.
     void scale(std::size_t index, double factor) noexcept;
     // Whether a gradient waits for the candidates to be chosen.
-    bool holds() const;
+    bool holds() const { return held_.any(); }
 
     // What a step leaves: made before the optimizer moves, and kept once it has.
     struct Step {
@@ -63,11 +57,9 @@ public:
                  const std::vector<CandidateRecord> &record);
 
 private:
-    // What one parameter has brought in the step under way.
+    // What one parameter has brought of the candidates, in the step under way.
     struct Brought {
         bool present = false;
-        std::vector<Activations> activations;  // held until the candidates are chosen
-        // The sum of dense contributions, of all scalars; once they are chosen, of all contributions at the candidates.
         Buffer<float> values;
         double factor = 1;  // of `values`: what the host has done since they were summed
     };
@@ -75,7 +67,8 @@ private:
     Masks choose(Device &device, const SelectionOptions &options, const std::vector<Parameter> &parameters,
                  const Masks &selected) const;
 
-    std::vector<Brought> brought_;
+    HeldGradients held_;            // until the candidates are chosen
+    std::vector<Brought> brought_;  // and from then on
     std::optional<Masks> masks_;
     Buffer<float> sums_, squares_;  // [candidates]
 };

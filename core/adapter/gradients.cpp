@@ -46,7 +46,12 @@ Gradients::Sum Gradients::sum(Device &device, const Masks &masks, std::size_t pa
 }
 
 void Gradients::keep(Device &device, const Masks &masks, std::size_t parameter, const Sum &sum) {
-    device.copy_within(lend(device, masks, parameter), sum.values.data(), sum.values.count() * sizeof(float));
+    put(device, masks, parameter, sum.values.data());
+}
+
+void Gradients::put(Device &device, const Masks &masks, std::size_t parameter, const float *values) {
+    const auto count = static_cast<std::uint64_t>(masks.slots[parameter].count);
+    device.copy_within(lend(device, masks, parameter), values, count * sizeof(float));
     states_[parameter].present = states_[parameter].ever = true;
 }
 

@@ -23,6 +23,8 @@ public:
     };
     Sum sum(Device &device, const Masks &masks, std::size_t parameter, const Gradient &gradient);
     void keep(Device &device, const Masks &masks, std::size_t parameter, const Sum &sum);
+    // All of a parameter's values, from device memory.
+    void put(Device &device, const Masks &masks, std::size_t parameter, const float *values);
     // The values of one parameter; zeros when nothing was added since the last clear.
     float *lend(Device &device, const Masks &masks, std::size_t parameter);
     void clear(std::size_t parameter) { states_[parameter].present = false; }

@@ -8,7 +8,7 @@ std::uint64_t padded(std::uint64_t bytes) { return (bytes + 3) / 4 * 4; }
 
 }  // namespace
 
-PackedArrays::PackedArrays(Device &device, const Masks &masks, std::vector<ScalarType> types)
+PackedArrays::PackedArrays(Device &device, const Masks &masks, std::vector<std::optional<ScalarType>> types)
     : types_(std::move(types)) {
     for (const Masks::Slot &slot : masks.slots) counts_.push_back(static_cast<std::uint64_t>(slot.count));
     std::uint64_t end = 0;

@@ -141,6 +141,9 @@ std::vector<Parameter> parameters_of(const AdapterRecord &record) {
 
 AdapterRecord Adapter::record(bool with_training) const {
     const Training &state = training();
+    if (with_training && held_gradient())
+        refuse_state("the step's gradient has arrived, and its scalars are not selected yet: call speft_reselect "
+                     "before the checkpoint, or speft_clear_gradient");
     if (with_training && reselection_due())
         refuse_state("a reselection is due after step " + std::to_string(steps_) +
                      ": call speft_reselect before the checkpoint");
@@ -161,7 +164,7 @@ AdapterRecord Adapter::record(bool with_training) const {
         if (state.candidates) training.candidates = state.candidates->record(device());
     }
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
-        const Parameter &parameter = parameters_[index];
+        const Parameter &parameter = declared_[index];
         Changed all = merge_changed(
             copy_changed(device(), state.active, index, take_deltas(state.active, index), state.originals_known),
             copy_changed(device(), state.settled, index, take_deltas(state.settled, index), state.originals_known),
@@ -173,8 +176,10 @@ AdapterRecord Adapter::record(bool with_training) const {
         stored.role = static_cast<std::int32_t>(parameter.role);
         stored.group = parameter.group;
         if (parameter.role == Role::sparse)
-            stored.base_hash = state.originals_known ? hash_bytes(all.originals.data(), all.originals.size())
-                                                     : state.base_hashes[index];
+            stored.base_hash = state.originals_known && !basis(index)
+                                   ? hash_bytes(all.originals.data(), all.originals.size())
+                                   : state.base_hashes[index];
+        stored.basis = record_basis(record, index);
         stored.indices = std::move(all.indices);
         stored.deltas = std::move(all.deltas);
         record.parameters.push_back(std::move(stored));
@@ -186,6 +191,27 @@ AdapterRecord Adapter::record(bool with_training) const {
         }
     }
     return record;
+}
+
+// Each basis once, however many parameters are in it.
+std::optional<std::size_t> Adapter::record_basis(AdapterRecord &record, std::size_t parameter) const {
+    const BasisFactors *const factors = basis(parameter);
+    if (!factors) return std::nullopt;
+    std::size_t number = 0;
+    for (std::size_t before = 0; before < parameter; ++before) {
+        if (basis(before) == factors) return record.parameters[before].basis;
+        if (record.parameters[before].basis) number = std::max(number, *record.parameters[before].basis + 1);
+    }
+    BasisRecord &stored = record.bases.emplace_back();
+    stored.rows = factors->rows();
+    stored.columns = factors->columns();
+    stored.row_directions = factors->row_directions();
+    stored.column_directions = factors->column_directions();
+    stored.u.resize(factors->u().count());
+    stored.v.resize(factors->v().count());
+    device().copy_to_host(stored.u.data(), factors->u().data(), stored.u.size() * sizeof(float));
+    device().copy_to_host(stored.v.data(), factors->v().data(), stored.v.size() * sizeof(float));
+    return number;
 }
 
 ParameterTraining Adapter::record_training(const Training &state, std::size_t parameter) const {
@@ -210,13 +236,16 @@ ParameterTraining Adapter::record_training(const Training &state, std::size_t pa
 // ---- and back ----
 
 Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record, ScoreFunction score)
-    : context_(std::move(context)), options_(options_of(record)), parameters_(parameters_of(record)),
-      weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()),
+    : context_(std::move(context)), options_(options_of(record)), declared_(parameters_of(record)),
+      parameters_(declared_), bases_(parameters_.size()), weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()), folded_(parameters_.size()),
       given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
       clock_(options_.selection.method, options_.selection.schedule), moves_(record.training && clock_.moves()),
+      by_step_(record.training && selects_by_step(options_.selection)),
       reselected_(record.steps), steps_(record.steps) {
     check_optimizer(options_.optimizer);
     options_.selection.score = score;
+    options_.optimizer.lazy = by_step_;
+    restore_bases(record);
     std::vector<OwnedList> active, settled;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         const std::vector<std::uint32_t> &all = record.parameters[index].indices;
@@ -230,11 +259,28 @@ Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record, 
         const std::vector<bool> flags = settled_flags(record, index);
         put_deltas(loaded->active, index, choose_where(record.parameters[index].deltas, flags, false));
         put_deltas(loaded->settled, index, choose_where(record.parameters[index].deltas, flags, true));
-        loaded->base_hashes.push_back(record.parameters[index].base_hash);
+        loaded->base_hashes[index] = record.parameters[index].base_hash;
     }
     if (record.training) restore(*loaded, record);
     training_ = std::move(loaded);
     if (moves_) observation_ = make_observation();
+}
+
+void Adapter::restore_bases(const AdapterRecord &record) {
+    std::vector<std::shared_ptr<BasisFactors>> bases;
+    for (const BasisRecord &stored : record.bases) {
+        bases.push_back(std::make_shared<BasisFactors>(device(), stored.rows, stored.columns, stored.row_directions,
+                                                       stored.column_directions));
+        device().copy_to_device(bases.back()->u().data(), stored.u.data(), stored.u.size() * sizeof(float));
+        device().copy_to_device(bases.back()->v().data(), stored.v.data(), stored.v.size() * sizeof(float));
+        bases.back()->prepare(device());
+    }
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        if (!record.parameters[index].basis) continue;
+        bases_[index] = bases[*record.parameters[index].basis];
+        parameters_[index] = in_basis(declared_[index], *bases_[index]);
+        any_basis_ = true;
+    }
 }
 
 void Adapter::restore(Training &training, const AdapterRecord &record) {
@@ -248,7 +294,7 @@ void Adapter::restore(Training &training, const AdapterRecord &record) {
         const ParameterTraining &trained = trainings.parameters[index];
         if (trainings.originals_known) {
             const std::vector<bool> flags = settled_flags(record, index);
-            const std::size_t width = size_of(parameters_[index].type);
+            const std::size_t width = basis(index) ? 1 : size_of(parameters_[index].type);
             for (const bool settled : {false, true}) {
                 const std::vector<std::byte> bytes = choose_where(trained.originals, flags, settled, width);
                 const ChangedWeights &weights = settled ? training.settled : training.active;
@@ -264,7 +310,6 @@ void Adapter::restore(Training &training, const AdapterRecord &record) {
         updates.push_back(trained.updates);
     }
     training.originals_known = trainings.originals_known;
-    if (training.originals_known) training.base_hashes.clear();
     if (training.candidates) {
         training.candidates->restore(device(), parameters_, trainings.candidates);
         for (std::size_t index = 0; index < parameters_.size(); ++index)

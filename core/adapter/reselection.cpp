@@ -86,8 +86,9 @@ void Adapter::carry(const ChangedWeights &from, const ChangedWeights &to,
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         const auto count = static_cast<std::uint64_t>(to.masks.slots[index].count);
         if (parameters_[index].role == Role::dense || from.masks.slots[index].count == 0) continue;
-        take(device(), to.originals.data(index), from.originals.data(index), positions[index].data(), count,
-             size_of(parameters_[index].type));
+        if (!basis(index))
+            take(device(), to.originals.data(index), from.originals.data(index), positions[index].data(), count,
+                 size_of(parameters_[index].type));
         take(device(), to.deltas.data(index), from.deltas.data(index), positions[index].data(), count,
              size_of(delta_type(index)));
     }
@@ -114,6 +115,7 @@ void Adapter::note_moved(Training &after, Moved which, std::size_t parameter, co
 std::unique_ptr<Adapter::Training> Adapter::make_moved_training(const Training &before, Masks masks) const {
     std::unique_ptr<Training> after = make_training(std::move(masks));
     after->originals_known = true;
+    after->base_hashes = before.base_hashes;
     after->gradients.remember(before.gradients);
     device().zero(after->active.deltas.data(), after->active.deltas.bytes());
     // What was never changed has its original bits in the model still; of the rest they are carried over.
@@ -123,7 +125,7 @@ std::unique_ptr<Adapter::Training> Adapter::make_moved_training(const Training &
     carry(before.active, after->active, found);
 
     Move move{before.active.masks, after->active.masks, std::vector<const std::uint32_t *>(parameters_.size())};
-    move.afresh = !is_spiel(options_.selection.method) && !options_.selection.schedule.keep_moments;
+    move.afresh = !is_spiel(options_.selection.method) && !by_step_ && !options_.selection.schedule.keep_moments;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         if (parameters_[index].role == Role::dense) {
             device().copy_within(after->active.originals.data(index), before.active.originals.data(index),
@@ -302,15 +304,18 @@ std::unique_ptr<Adapter::Training> Adapter::move_by_salience(const Training &bef
 std::optional<Reselection> Adapter::reselect(const speft_progress *progress) {
     const Training &before = training();
     if (!reselection_due()) return std::nullopt;
-    if (!merged_) refuse_state("the adapter is unmerged: call speft_merge before a reselection");
+    require_attached("a reselection");
     if (options_.selection.method == SPEFT_SELECT_SCORE_FUNCTION && !options_.selection.score.compute)
         refuse_state("the adapter was loaded without its score function: give it in the load options");
     if (observation_ && observation_->open())
         refuse_state("an observation is open: finish it before the reselection");
     require_bound();
-    std::optional<Observation> again = make_observation();
+    std::optional<Observation> again;
+    if (observation_) again = make_observation();
     std::unique_ptr<Training> after =
-        is_spiel(options_.selection.method) ? move_by_spiel(before) : move_by_salience(before, progress);
+        by_step_                                ? select_step(before)
+        : is_spiel(options_.selection.method) ? move_by_spiel(before)
+                                              : move_by_salience(before, progress);
     after->reselection.step = steps_;
     after->reselection.settled = after->settled.masks.selected;
     const Reselection moved = after->reselection;

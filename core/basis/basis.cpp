@@ -73,6 +73,8 @@ void Basis::observe(const Gradient &gradient) {
 
 void Basis::fit(const speft_progress *progress) {
     if (observations_ == 0) refuse_state("the basis has observed no gradient: speft_observe_basis comes first");
+    if (factors_ && factors_.use_count() > 1)
+        refuse_state("an adapter trains in the basis: it cannot be fitted again while there is one");
     constexpr std::int64_t sides = 2;
     std::int64_t done = 0;
     ProgressMeter meter(progress, sides, "fitting", "the basis");
@@ -90,13 +92,10 @@ void Basis::fit(const speft_progress *progress) {
         ++done;
         meter.advance(1);
     }
-    for (std::int64_t i = 0; i < sides; ++i) {
-        if (both[i]->vectors)  // lent, perhaps
-            device().copy_within(both[i]->vectors.data(), found[i].data(), found[i].count() * sizeof(float));
-        else
-            both[i]->vectors = std::move(found[i]);
-        both[i]->values = std::move(values[i]);
-    }
+    if (!factors_)
+        factors_ = std::make_shared<BasisFactors>(device(), rows_.size, columns_.size, rows_.kept, columns_.kept);
+    factors_->fill(device(), found[1].data(), found[0].data());
+    for (std::int64_t i = 0; i < sides; ++i) both[i]->values = std::move(values[i]);
     device().release_scratch();
     fitted_ = true;
 }
@@ -106,6 +105,11 @@ void Basis::require_fitted() const {
         refuse_state(observations_ == 0
                          ? "the basis is not fitted: speft_fit_basis comes first"
                          : "the basis has observed gradients that are not in it yet: speft_fit_basis again");
+}
+
+const std::shared_ptr<BasisFactors> &Basis::factors() const {
+    require_fitted();
+    return factors_;
 }
 
 Basis::Side &Basis::rows() {

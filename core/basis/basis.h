@@ -11,6 +11,7 @@
 #include "core/adapter/gradient.h"
 #include "core/adapter/parameter.h"
 #include "core/backend/buffer.h"
+#include "core/basis/basis_factors.h"
 
 namespace speft {
 
@@ -26,6 +27,7 @@ public:
     Context &context() const { return *context_; }
 
     void observe(const Gradient &gradient);
+    // INVALID_STATE while an adapter trains in it.
     void fit(const speft_progress *progress);
 
     // One side of it.
@@ -33,9 +35,8 @@ public:
         std::uint64_t size = 0;
         std::uint64_t kept = 0;         // vectors
         Buffer<float> gram;             // [size, size], on and below the diagonal
-        Buffer<float> vectors;          // [kept, size], once fitted
         std::vector<double> values;     // [size], falling; once fitted
-        std::int64_t shape[2] = {};     // of the vectors
+        std::int64_t shape[2] = {};     // of the vectors: [kept, size]
         std::uint64_t directions() const;  // that the gradients span, within float32
     };
     bool fitted() const { return fitted_; }
@@ -43,6 +44,7 @@ public:
     // Throws INVALID_STATE before the fit.
     Side &rows();
     Side &columns();
+    const std::shared_ptr<BasisFactors> &factors() const;
 
 private:
     Device &device() const { return context_->device(); }
@@ -51,7 +53,8 @@ private:
     std::shared_ptr<Context> context_;  // first: buffers go before their device
     Parameter matrix_;                  // what a gradient has to be of
     Buffer<float> gradient_;            // [rows, columns]
-    Side rows_, columns_;               // V, U
+    Side rows_, columns_;               // of V, of U
+    std::shared_ptr<BasisFactors> factors_;
     std::int64_t observations_ = 0;
     bool fitted_ = false;
 };

@@ -13,7 +13,8 @@ AdamW::AdamW(const AdamW &before, Device &device, const Move &move)
     : Optimizer(before, move), options_(before.options_),
       moment1_(before.moment1_.moved(device, move, before.fates_of(move))),
       moment2_(before.moment2_.moved(device, move, before.fates_of(move))),
-      ages_(before.ages_.moved(device, move, before.fates_of(move), updates())), last_(before.last_),
+      ages_(before.ages_.moved(device, move, before.fates_of(move), updates())),
+      lazy_ages_(before.lazy_ages_.moved(device, move, before.fates_of(move))), last_(before.last_),
       corrections_(before.corrections_) {}
 
 std::vector<OptimizerState> AdamW::state() const {
@@ -21,6 +22,7 @@ std::vector<OptimizerState> AdamW::state() const {
     moment1_.list(state);
     moment2_.list(state);
     ages_.list(state);
+    lazy_ages_.list(state);
     return state;
 }
 
@@ -28,6 +30,7 @@ void *AdamW::allocate_state(Device &device, const Masks &masks, const char *name
                             std::uint64_t count) {
     if (void *const values = moment1_.allocate(device, masks, name, type, count)) return values;
     if (void *const values = moment2_.allocate(device, masks, name, type, count)) return values;
+    if (options_.lazy) return lazy_ages_.allocate(device, masks, name, type, count);
     return options_.age == SPEFT_AGE_PER_WEIGHT ? ages_.allocate(device, masks, name, type, count) : nullptr;
 }
 
@@ -61,7 +64,10 @@ void AdamW::seed(Device &device, const Masks &masks, const Seeds &seeds) {
 }
 
 void AdamW::copy_ages(Device &device, const Masks &masks, std::size_t parameter, std::int64_t *ages) const {
-    ages_.copy(device, masks, parameter, updates()[parameter], ages);
+    if (is_lazy(parameter))
+        lazy_ages_.copy(device, masks, parameter, ages);
+    else
+        ages_.copy(device, masks, parameter, updates()[parameter], ages);
 }
 
 BiasCorrections &AdamW::corrections_for(const Hyperparameters &hyperparameters) {
@@ -73,6 +79,7 @@ BiasCorrections &AdamW::corrections_for(const Hyperparameters &hyperparameters) 
 void AdamW::apply(Device &device, const Masks &masks, const std::vector<Update> &updates, double gradient_scale) {
     moment1_.start(device, masks);
     moment2_.start(device, masks);
+    if (options_.lazy) lazy_ages_.start(device, masks);
 
     const std::vector<std::uint32_t> &before = this->updates();
     // All tables first: growing one moves it.
@@ -94,6 +101,7 @@ void AdamW::apply(Device &device, const Masks &masks, const std::vector<Update> 
         segment.moment2 = moment2_.of(masks, update.parameter, rounding_key);
         segment.cohorts = ages_.cohorts(masks, update.parameter);
         segment.births = ages_.births(update.parameter);
+        segment.ages = is_lazy(update.parameter) ? lazy_ages_.of(masks, update.parameter) : nullptr;
         segment.age = before[update.parameter] + 1;
         segment.decay_kind = chosen.decay;
         segment.coupled = coupled;

@@ -7,6 +7,7 @@
 
 #include "core/optimizer/ages.h"
 #include "core/optimizer/bias_corrections.h"
+#include "core/optimizer/lazy_ages.h"
 #include "core/optimizer/moments.h"
 
 namespace speft {
@@ -39,12 +40,15 @@ private:
     };
 
     AdamW(const AdamW &before, Device &device, const Move &move);
+    // All of a dense parameter moves at each step.
+    bool is_lazy(std::size_t parameter) const { return options_.lazy && sparse(parameter); }
     BiasCorrections &corrections_for(const Hyperparameters &hyperparameters);
 
     OptimizerOptions options_;
     Moments moment1_;
     Moments moment2_;
     Ages ages_;
+    LazyAges lazy_ages_;  // in their place, where the optimizer is lazy
     std::vector<Last> last_;  // one a parameter
     // They depend on the betas alone: an optimizer shares them with those that it has moved to.
     std::shared_ptr<std::vector<BiasCorrections>> corrections_;

@@ -108,6 +108,7 @@ public:
 protected:
     // For what `move` makes of `before`: the updates of parameters that do not restart.
     Optimizer(const Optimizer &before, const Move &move);
+    bool sparse(std::size_t parameter) const { return sparse_[parameter]; }
 
     std::vector<Fate> fates_of(const Move &move) const;
     virtual void apply(Device &device, const Masks &masks, const std::vector<Update> &updates,

@@ -163,7 +163,8 @@ Masks choose_top(Device &device, const SelectionOptions &options, const Selectio
 Masks choose_masks(Device &device, const SelectionOptions &options, const SelectionInput &input,
                    const speft_progress *progress) {
     const Targets targets = find_targets(input.parameters);
-    if (total_size(targets) == 0) return divide(input, targets, {}, std::vector<std::uint64_t>(targets.size()));
+    if (total_size(targets) == 0 || selects_by_step(options))
+        return divide(input, targets, {}, std::vector<std::uint64_t>(targets.size()));
     if (starts_at_random(options.method)) return choose_random(device, options, input, targets, progress);
     if (options.method == SPEFT_SELECT_GIVEN_MASK) return take_masks(device, input, targets);
     return choose_top(device, options, input, targets, progress);
@@ -179,7 +180,7 @@ std::uint64_t count_selected(const SelectionOptions &options, const std::vector<
 std::uint64_t selection_scratch(const Device &device, const SelectionOptions &options,
                                 const std::vector<Parameter> &parameters) {
     const Targets targets = find_targets(parameters);
-    if (total_size(targets) == 0) return 0;
+    if (total_size(targets) == 0 || selects_by_step(options)) return 0;
     std::uint64_t bytes = 0;
     const auto need = [&](const auto &arguments) { bytes = std::max(bytes, device.scratch_bytes(arguments)); };
     if (starts_at_random(options.method)) {

@@ -43,6 +43,22 @@ void check_spiel(const Schedule &given, const Schedule &schedule) {
                "at 0");
 }
 
+void check_by_step(std::int32_t method, const Schedule &given) {
+    const std::string name = get_method_name(method);
+    if (given.kind != SPEFT_SCHEDULE_DEFAULT && given.kind != SPEFT_SCHEDULE_NONE)
+        refuse("schedule options: " + name + " selects at each step (SPEFT_SCHEDULE_DEFAULT) or once "
+               "(SPEFT_SCHEDULE_NONE); got " + std::to_string(given.kind));
+    if (given.reselect_every > (given.kind == SPEFT_SCHEDULE_DEFAULT ? 1 : 0))
+        refuse("schedule options: " + name + " selects at each step, or once with SPEFT_SCHEDULE_NONE: reselect_every "
+               "must be 0; got " + std::to_string(given.reselect_every));
+    if (given.window != 0 || given.rate != 0 || given.candidates != 0 || given.drop != 0 || given.keep_moments)
+        refuse("schedule options: window, rate, candidates, drop and keep_moments are of other methods; leave them at "
+               "0 for " + name);
+    if (given.kind == SPEFT_SCHEDULE_NONE && (given.settled_limit != 0 || given.track_moves))
+        refuse("schedule options: settled_limit and track_moves are of masks that move, and with SPEFT_SCHEDULE_NONE "
+               "they stay");
+}
+
 void check_dynamic(std::int32_t method, const Schedule &given) {
     if (given.kind != 0 || given.window != 0 || given.rate != 0 || given.candidates != 0 || given.drop != 0)
         refuse(std::string("schedule options: schedule, window, rate, candidates and drop are SpIEL's; leave them at 0 "
@@ -59,9 +75,14 @@ void check_dynamic(std::int32_t method, const Schedule &given) {
 
 }  // namespace
 
+bool is_by_step(std::int32_t method) {
+    return method == SPEFT_SELECT_SPARSEGRAD || method == SPEFT_SELECT_MEPROP;
+}
+
 bool is_spiel(std::int32_t method) { return method == SPEFT_SELECT_SPIEL_AG || method == SPEFT_SELECT_SPIEL_MA; }
 
 Schedule complete_schedule(std::int32_t method, Schedule schedule) {
+    if (is_by_step(method)) schedule.reselect_every = 0;  // that is no period, but by each step's gradient
     if (!is_spiel(method)) return schedule;
     if (schedule.kind == SPEFT_SCHEDULE_DEFAULT)
         schedule.kind = schedule.total_steps > 0 ? SPEFT_SCHEDULE_LINEAR : SPEFT_SCHEDULE_CONSTANT;
@@ -84,7 +105,9 @@ void check_schedule(std::int32_t method, const Schedule &given) {
     check_not_negative(given.window, "window");
     check_not_negative(given.candidates, "candidates");
     check_not_negative(given.settled_limit, "settled_limit");
-    if (is_spiel(method))
+    if (is_by_step(method))
+        check_by_step(method, given);
+    else if (is_spiel(method))
         check_spiel(given, complete_schedule(method, given));
     else
         check_dynamic(method, given);

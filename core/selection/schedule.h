@@ -23,6 +23,9 @@ struct Schedule {
 
 bool is_spiel(std::int32_t method);
 
+// SparseGrad and MeProp, which select each step's scalars by its own gradient unless their schedule is none.
+bool is_by_step(std::int32_t method);
+
 // With the defaults of `method` filled in.
 Schedule complete_schedule(std::int32_t method, Schedule schedule);
 

@@ -13,6 +13,8 @@ std::int32_t formula_of(std::int32_t method) {
     switch (method) {
     case SPEFT_SELECT_MAGNITUDE: return SPEFT_SCORE_ABS_WEIGHT;
     case SPEFT_SELECT_SMALLEST_MAGNITUDE: return SPEFT_SCORE_NEGATIVE_ABS_WEIGHT;
+    case SPEFT_SELECT_SPARSEGRAD:
+    case SPEFT_SELECT_MEPROP:
     case SPEFT_SELECT_GRADIENT: return SPEFT_SCORE_ABS_GRADIENT;
     case SPEFT_SELECT_SNIP:
     case SPEFT_SELECT_TAYLOR_FO:
@@ -113,7 +115,7 @@ speft_score outline_score(const SelectionOptions &options, const Parameter &para
 
 Scores make_scores(Device &device, const SelectionOptions &options, const SelectionInput &input,
                    const std::vector<Target> &targets) {
-    if (needs_observations(options.method) && input.observation.batches() == 0)
+    if (needs_observations(options) && input.observation.batches() == 0)
         refuse_state(std::string("a selection by ") + get_method_name(options.method) +
                      " needs gradients, and no observation was finished");
     Scores made;
@@ -148,7 +150,7 @@ Scores make_scores(Device &device, const SelectionOptions &options, const Select
                 input.observation.sums(position);
             break;
         default:
-            if (needs_observations(options.method)) score.sums = input.observation.sums(position);
+            if (needs_observations(options)) score.sums = input.observation.sums(position);
         }
         made.all.push_back(score);
     }

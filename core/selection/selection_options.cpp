@@ -31,7 +31,7 @@ void check_of_some_methods(const SelectionOptions &options) {
                std::to_string(options.approximation_rank));
     if (options.approximation_rank != 0 && options.method != SPEFT_SELECT_LOW_RANK)
         refuse(std::string("selection options: approximation_rank is for low-rank; leave it 0 for ") + name);
-    if (is_spiel(options.method) && options.scope == SPEFT_SCOPE_PER_ROW)
+    if ((is_spiel(options.method) || selects_by_step(options)) && options.scope == SPEFT_SCOPE_PER_ROW)
         refuse(std::string("selection options: ") + name + " has a budget of all parameters or of each, none per row");
     if (options.random == SPEFT_RANDOM_BERNOULLI && is_spiel(options.method))
         refuse(std::string("selection options: ") + name +
@@ -53,14 +53,18 @@ Statistic statistic_of(const SelectionOptions &options) {
     case SPEFT_SELECT_SCORE_FUNCTION: return Statistic::mean;
     case SPEFT_SELECT_FISHER: return Statistic::mean_of_squares;
     case SPEFT_SELECT_WANDA: return Statistic::column_squares;
+    case SPEFT_SELECT_SPARSEGRAD:
+    case SPEFT_SELECT_MEPROP: return selects_by_step(options) ? Statistic::none : Statistic::mean;
     default: return Statistic::none;
     }
 }
 
-bool needs_observations(std::int32_t method) {
-    SelectionOptions options;
-    options.method = method;
-    return method != SPEFT_SELECT_SCORE_FUNCTION && statistic_of(options) != Statistic::none;
+bool selects_by_step(const SelectionOptions &options) {
+    return is_by_step(options.method) && options.schedule.kind != SPEFT_SCHEDULE_NONE;
+}
+
+bool needs_observations(const SelectionOptions &options) {
+    return options.method != SPEFT_SELECT_SCORE_FUNCTION && statistic_of(options) != Statistic::none;
 }
 
 bool starts_at_random(std::int32_t method) { return method == SPEFT_SELECT_RANDOM || is_spiel(method); }
@@ -68,9 +72,6 @@ bool starts_at_random(std::int32_t method) { return method == SPEFT_SELECT_RANDO
 void check_selection(const SelectionOptions &options, bool any_sparse) {
     if (options.method < SPEFT_SELECT_RANDOM || options.method > SPEFT_SELECT_SCORE_FUNCTION)
         refuse("selection options: method must be one of SPEFT_SELECT_…; got " + std::to_string(options.method));
-    if (options.method == SPEFT_SELECT_SPARSEGRAD || options.method == SPEFT_SELECT_MEPROP)
-        refuse_unsupported(std::string("selection options: method ") + get_method_name(options.method) +
-                           " is not in this version");
     if (options.scope < SPEFT_SCOPE_GLOBAL || options.scope > SPEFT_SCOPE_PER_ROW)
         refuse("selection options: scope must be one of SPEFT_SCOPE_…; got " + std::to_string(options.scope));
     if (options.random != SPEFT_RANDOM_EXACT && options.random != SPEFT_RANDOM_BERNOULLI)

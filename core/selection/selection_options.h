@@ -44,8 +44,11 @@ enum class Statistic {
 
 Statistic statistic_of(const SelectionOptions &options);
 
+// Whether each step's scalars are selected by its own gradient. The mask is empty at first, and grows.
+bool selects_by_step(const SelectionOptions &options);
+
 // Whether the method cannot do without an observation.
-bool needs_observations(std::int32_t method);
+bool needs_observations(const SelectionOptions &options);
 
 // Whether the masks are chosen by a draw, at the start at least.
 bool starts_at_random(std::int32_t method);

@@ -100,6 +100,7 @@ void write_parameter(JsonWriter &json, const ParameterRecord &parameter, std::in
     if (parameter.scalar_type != common_type)
         json.member("type", find_word(scalar_types, parameter.scalar_type, "type"));
     if (parameter.group != 0) json.member("group", parameter.group);
+    if (parameter.basis) json.member("basis", *parameter.basis);
     if (parameter.role == SPEFT_ROLE_SPARSE)
         json.member("count", parameter.indices.size());
     else
@@ -116,14 +117,40 @@ ParameterRecord parse_parameter(const JsonObject &parameter, std::int32_t common
     if (parameter.has("group"))
         record.group =
             static_cast<std::int32_t>(parameter.size("group", std::numeric_limits<std::int32_t>::max()));
+    if (parameter.has("basis")) record.basis = static_cast<std::size_t>(parameter.size("basis"));
     return record;
 }
 
 // How many scalars are trained: not more than there are.
-std::uint64_t parse_count(const JsonObject &parameter, const ParameterRecord &record) {
-    const std::uint64_t size = *count_scalars(record.shape);
+std::uint64_t parse_count(const JsonObject &parameter, const AdapterRecord &adapter, std::size_t position) {
+    const ParameterRecord &record = adapter.parameters[position];
+    const std::uint64_t size = count_trainable(adapter, position);
     if (record.role == SPEFT_ROLE_DENSE) return size;
     return static_cast<std::uint64_t>(parameter.size("count", static_cast<std::int64_t>(size)));
+}
+
+void write_bases(JsonWriter &json, const std::vector<BasisRecord> &bases) {
+    if (bases.empty()) return;
+    json.key("bases");
+    json.begin_array();
+    for (const BasisRecord &basis : bases) {
+        json.begin_object();
+        json.member("rows", basis.rows);
+        json.member("columns", basis.columns);
+        json.member("row_directions", basis.row_directions);
+        json.member("column_directions", basis.column_directions);
+        json.end_object();
+    }
+    json.end_array();
+}
+
+BasisRecord parse_basis(const JsonObject &object) {
+    BasisRecord basis;
+    basis.rows = static_cast<std::uint64_t>(object.size("rows"));
+    basis.columns = static_cast<std::uint64_t>(object.size("columns"));
+    basis.row_directions = static_cast<std::uint64_t>(object.size("row_directions"));
+    basis.column_directions = static_cast<std::uint64_t>(object.size("column_directions"));
+    return basis;
 }
 
 // Only of masks that move.
@@ -184,6 +211,7 @@ std::string format_metadata(const AdapterRecord &record) {
     write_schedule(json, record.selection.schedule);
     json.member("steps", record.steps);
     json.member("type", find_word(scalar_types, common_type(record), "type"));
+    write_bases(json, record.bases);
     json.key("parameters");
     json.begin_array();
     for (const ParameterRecord &parameter : record.parameters)
@@ -216,6 +244,9 @@ AdapterMetadata parse_metadata(const std::string &text) {
     if (adapter.has("schedule")) record.selection.schedule = parse_schedule(adapter.object("schedule"));
     record.steps = adapter.size("steps");
     const std::int32_t common_type = find_number(scalar_types, adapter, "type");
+    if (adapter.has("bases"))
+        for (const Json &value : adapter.array("bases"))
+            record.bases.push_back(parse_basis(JsonObject(value, "basis " + std::to_string(record.bases.size()))));
     std::vector<JsonObject> parameters;
     for (const Json &value : adapter.array("parameters")) {
         parameters.emplace_back(value, "parameter " + std::to_string(parameters.size()));
@@ -223,7 +254,7 @@ AdapterMetadata parse_metadata(const std::string &text) {
     }
     check_declarations(record);
     for (std::size_t i = 0; i < parameters.size(); ++i)
-        metadata.counts.push_back(parse_count(parameters[i], record.parameters[i]));
+        metadata.counts.push_back(parse_count(parameters[i], record, i));
     return metadata;
 }
 

@@ -35,8 +35,7 @@ void check_name(const std::string &name) {
     if (name.find('\0') != name.npos) throw Defect("parameter name " + quote(name) + " contains a NUL");
 }
 
-void check_mask(const ParameterRecord &parameter) {
-    const std::uint64_t size = check_shape(parameter);
+void check_mask(const ParameterRecord &parameter, std::uint64_t size) {
     std::uint64_t next = 0;
     for (const std::uint32_t index : parameter.indices) {
         if (index < next || index >= size)
@@ -82,7 +81,8 @@ void check_length(const ParameterRecord &parameter, const char *what, std::uint6
 
 void check_training(const ParameterRecord &parameter, const ParameterTraining &training, bool originals_known) {
     const std::uint64_t count = parameter.deltas.size();
-    const std::uint64_t width = size_of(static_cast<ScalarType>(parameter.scalar_type));
+    // In a basis a delta belongs to no weight alone.
+    const std::uint64_t width = parameter.basis ? 0 : size_of(static_cast<ScalarType>(parameter.scalar_type));
     check_rising(training.settled, parameter.indices.size(), "what is settled of " + name_in_words(parameter));
     const std::uint64_t active = count - training.settled.size();
     check_length(parameter, " bytes of originals", training.originals.size(), originals_known ? count * width : 0);
@@ -118,6 +118,33 @@ void check_training(const AdapterRecord &record, const TrainingRecord &training)
     }
 }
 
+void check_basis(const BasisRecord &basis) {
+    const auto check = [](const char *side, std::uint64_t directions, std::uint64_t size) {
+        if (size < 1 || size >= std::uint64_t{1} << 32 || directions < 1 || directions > size)
+            throw Defect("a basis has " + std::to_string(directions) + " directions of " + std::to_string(size) + " " +
+                         side + ", expected at least 1, at most as many as there are, and fewer than 2^32");
+    };
+    check("rows", basis.row_directions, basis.rows);
+    check("columns", basis.column_directions, basis.columns);
+}
+
+void check_place(const AdapterRecord &record, const ParameterRecord &parameter) {
+    const bool wanted = record.selection.method == SPEFT_SELECT_SPARSEGRAD && parameter.role == SPEFT_ROLE_SPARSE;
+    if (!parameter.basis) {
+        if (wanted && check_shape(parameter) > 0) throw Defect(name_in_words(parameter) + " of sparsegrad has no basis");
+        return;
+    }
+    if (!wanted) throw Defect(name_in_words(parameter) + " has a basis, and is no sparse one of sparsegrad");
+    if (*parameter.basis >= record.bases.size())
+        throw Defect(name_in_words(parameter) + " has the basis " + std::to_string(*parameter.basis) + " of " +
+                     std::to_string(record.bases.size()));
+    const BasisRecord &basis = record.bases[*parameter.basis];
+    if (parameter.shape.size() != 2 || static_cast<std::uint64_t>(parameter.shape[0]) != basis.rows ||
+        static_cast<std::uint64_t>(parameter.shape[1]) != basis.columns)
+        throw Defect(name_in_words(parameter) + " has shape " + shorten(describe(parameter.shape)) +
+                     ", which is not that of its basis");
+}
+
 // What the schedule says must be what an adapter could have been created with.
 void check_moves(const SelectionOptions &selection) {
     try {
@@ -130,6 +157,13 @@ void check_moves(const SelectionOptions &selection) {
 }
 
 }  // namespace
+
+std::uint64_t count_trainable(const AdapterRecord &record, std::size_t parameter) {
+    const ParameterRecord &stored = record.parameters[parameter];
+    if (!stored.basis) return *count_scalars(stored.shape);
+    const BasisRecord &basis = record.bases[*stored.basis];
+    return basis.row_directions * basis.column_directions;
+}
 
 std::uint64_t count_trained(const AdapterRecord &record) {
     std::uint64_t count = 0;
@@ -149,6 +183,7 @@ void check_declarations(const AdapterRecord &record) {
     check_moves(record.selection);
     if (record.steps < 0) throw Defect("steps must be >= 0, got " + std::to_string(record.steps));
 
+    for (const BasisRecord &basis : record.bases) check_basis(basis);
     std::uint64_t scalars = 0;
     std::set<std::string_view> names;
     for (const ParameterRecord &parameter : record.parameters) {
@@ -160,14 +195,19 @@ void check_declarations(const AdapterRecord &record) {
             throw Defect(name_in_words(parameter) + " has group " + std::to_string(parameter.group) +
                          ", expected one >= 0");
         scalars += check_shape(parameter);
+        check_place(record, parameter);
     }
     if (scalars == 0) throw Defect("there is no parameter with a scalar");
 }
 
 void check_record(const AdapterRecord &record) {
     check_declarations(record);
-    for (const ParameterRecord &parameter : record.parameters) {
-        check_mask(parameter);
+    for (const BasisRecord &basis : record.bases)
+        if (basis.u.size() != basis.column_directions * basis.columns || basis.v.size() != basis.row_directions * basis.rows)
+            throw Defect("a basis has vectors of another length than it says");
+    for (std::size_t i = 0; i < record.parameters.size(); ++i) {
+        const ParameterRecord &parameter = record.parameters[i];
+        check_mask(parameter, count_trainable(record, i));
         check_deltas(parameter);
         check_delta_type(record, parameter);
     }

@@ -20,9 +20,17 @@ struct ParameterRecord {
     std::int32_t scalar_type = 0;   // SPEFT_SCALAR_…: the weight's type
     std::int32_t role = 0;          // SPEFT_ROLE_…
     std::int32_t group = 0;
-    std::uint64_t base_hash = 0;    // hash_bytes of the original bits of the selected scalars, in order; 0: dense
+    // hash_bytes of the original bits of the selected scalars, in order, or of all of a weight in a basis; 0: dense
+    std::uint64_t base_hash = 0;
+    std::optional<std::size_t> basis;  // which of the record's: indices count in its directions
     std::vector<std::uint32_t> indices;  // of a sparse parameter; empty for a dense one, which has them all
     std::vector<float> deltas;           // as many as indices; of a dense parameter all of its values
+};
+
+// A basis that parameters are trained in.
+struct BasisRecord {
+    std::uint64_t rows = 0, columns = 0, row_directions = 0, column_directions = 0;
+    std::vector<float> u, v;  // [column_directions, columns], [row_directions, rows]
 };
 
 // Whether a parameter has received a gradient since the selection.
@@ -72,8 +80,12 @@ struct AdapterRecord {
     std::int32_t delta_type = 0;
     std::int64_t steps = 0;
     std::vector<ParameterRecord> parameters;
+    std::vector<BasisRecord> bases;
     std::optional<TrainingRecord> training;  // of a checkpoint
 };
+
+// How many scalars a parameter's indices count in: its own, or those of its basis.
+std::uint64_t count_trainable(const AdapterRecord &record, std::size_t parameter);
 
 // Over all parameters.
 std::uint64_t count_trained(const AdapterRecord &record);

@@ -20,6 +20,8 @@ constexpr const char *indices_name = "indices";
 // No other tensor's name ends in it, so that whatever the parameters are called, no two tensors share a name.
 std::string values_name(const ParameterRecord &parameter) { return parameter.name + ".values"; }
 
+std::string basis_name(std::size_t number, const char *side) { return "basis." + std::to_string(number) + "." + side; }
+
 bool is_dense(const ParameterRecord &parameter) { return parameter.role == SPEFT_ROLE_DENSE; }
 
 ScalarType type_of(const ParameterRecord &parameter) { return static_cast<ScalarType>(parameter.scalar_type); }
@@ -33,13 +35,14 @@ void append(std::vector<std::byte> &all, const std::vector<std::byte> &more) {
 void add_sparse(const AdapterRecord &record, ScalarType type, Tensors &tensors) {
     std::vector<std::byte> hashes, deltas, indices;
     std::int64_t masks = 0;
-    for (const ParameterRecord &parameter : record.parameters) {
+    for (std::size_t i = 0; i < record.parameters.size(); ++i) {
+        const ParameterRecord &parameter = record.parameters[i];
         if (is_dense(parameter)) continue;
         ++masks;
         const auto *hash = reinterpret_cast<const std::byte *>(&parameter.base_hash);
         hashes.insert(hashes.end(), hash, hash + sizeof parameter.base_hash);
         append(deltas, encode_floats(parameter.deltas, type));
-        append(indices, encode_mask(parameter.indices, *count_scalars(parameter.shape)));
+        append(indices, encode_mask(parameter.indices, count_trainable(record, i)));
     }
     tensors[hashes_name] = {"U64", {masks}, std::move(hashes)};
     tensors[deltas_name] = {get_type_name(type), vector_of(deltas.size() / size_of(type)), std::move(deltas)};
@@ -54,7 +57,7 @@ void take_sparse(TensorReader &tensors, AdapterMetadata &metadata) {
         if (is_dense(parameter)) continue;
         ++masks;
         selected += metadata.counts[i];
-        bytes += get_mask_code_size(metadata.counts[i], *count_scalars(parameter.shape));
+        bytes += get_mask_code_size(metadata.counts[i], count_trainable(metadata.record, i));
     }
     const bool narrow = metadata.record.delta_type == SPEFT_DELTA_BFLOAT16;
     const Tensor hash_tensor = tensors.take(hashes_name, {"U64"}, vector_of(masks));
@@ -67,7 +70,7 @@ void take_sparse(TensorReader &tensors, AdapterMetadata &metadata) {
     for (std::size_t i = 0; i < metadata.counts.size(); ++i) {
         ParameterRecord &parameter = metadata.record.parameters[i];
         if (is_dense(parameter)) continue;
-        const std::uint64_t count = metadata.counts[i], size = *count_scalars(parameter.shape);
+        const std::uint64_t count = metadata.counts[i], size = count_trainable(metadata.record, i);
         std::memcpy(&parameter.base_hash, hashes.next(sizeof parameter.base_hash).data(), sizeof parameter.base_hash);
         parameter.deltas.resize(count);
         decode_floats(deltas.next(count * size_of(type)), type, parameter.deltas);
@@ -88,16 +91,49 @@ void take_dense(TensorReader &tensors, ParameterRecord &parameter, std::uint64_t
     decode_floats(values.bytes, values.type == "F32" ? ScalarType::float32 : type_of(parameter), parameter.deltas);
 }
 
+// U and V, in float32 whatever the format.
+void add_bases(const AdapterRecord &record, Tensors &tensors) {
+    for (std::size_t i = 0; i < record.bases.size(); ++i) {
+        const BasisRecord &basis = record.bases[i];
+        const auto add = [&](const char *side, std::uint64_t directions, std::uint64_t size,
+                             const std::vector<float> &vectors) {
+            tensors[basis_name(i, side)] = {"F32",
+                                            {static_cast<std::int64_t>(directions), static_cast<std::int64_t>(size)},
+                                            encode_floats(vectors, ScalarType::float32)};
+        };
+        add("u", basis.column_directions, basis.columns, basis.u);
+        add("v", basis.row_directions, basis.rows, basis.v);
+    }
+}
+
+void take_bases(TensorReader &tensors, AdapterRecord &record) {
+    for (std::size_t i = 0; i < record.bases.size(); ++i) {
+        BasisRecord &basis = record.bases[i];
+        const auto take = [&](const char *side, std::uint64_t directions, std::uint64_t size,
+                              std::vector<float> &vectors) {
+            const Tensor tensor =
+                tensors.take(basis_name(i, side), {"F32"},
+                             {static_cast<std::int64_t>(directions), static_cast<std::int64_t>(size)});
+            vectors.resize(directions * size);
+            decode_floats(tensor.bytes, ScalarType::float32, vectors);
+        };
+        take("u", basis.column_directions, basis.columns, basis.u);
+        take("v", basis.row_directions, basis.rows, basis.v);
+    }
+}
+
 }  // namespace
 
 void add_adapter_tensors(const AdapterRecord &record, std::int32_t format, Tensors &tensors) {
     const bool narrow = format == SPEFT_FORMAT_COMPACT || record.delta_type == SPEFT_DELTA_BFLOAT16;
+    add_bases(record, tensors);
     add_sparse(record, narrow ? ScalarType::bfloat16 : ScalarType::float32, tensors);
     for (const ParameterRecord &parameter : record.parameters)
         if (is_dense(parameter)) add_dense(parameter, format, tensors);
 }
 
 void take_adapter_tensors(TensorReader &tensors, AdapterMetadata &metadata) {
+    take_bases(tensors, metadata.record);
     take_sparse(tensors, metadata);
     for (std::size_t i = 0; i < metadata.counts.size(); ++i)
         if (ParameterRecord &parameter = metadata.record.parameters[i]; is_dense(parameter))

@@ -64,6 +64,7 @@ std::uint64_t trained_count(const AdapterRecord &record, std::size_t parameter) 
 }
 
 std::uint64_t original_bytes(const ParameterRecord &parameter) {
+    if (parameter.basis) return 0;  // their deltas belong to no weight alone
     return parameter.deltas.size() * size_of(static_cast<ScalarType>(parameter.scalar_type));
 }
 

@@ -133,7 +133,7 @@ SPEFT_API speft_status speft_get_parameter(speft_adapter *adapter, int64_t param
 typedef struct speft_adapter_state {
     uint32_t struct_size;
     int32_t selected; /* 1 after select, or when loaded from a file */
-    int32_t merged;   /* 1 while the weights hold round(θ0+δ) */
+    int32_t merged;   /* 1 while the weights hold round(θ0+δ), those in a basis too */
     int32_t method;   /* SPEFT_SELECT_… */
     int64_t steps;    /* updates so far */
     int64_t observations;
@@ -143,7 +143,7 @@ typedef struct speft_adapter_state {
     int64_t settled_scalars;  /* no longer selected, but changed: dynamic masks */
     int64_t next_reselection; /* the step after which the next one comes (now, when due); 0: none */
     int32_t reselection_due;  /* 1: speft_reselect has to come before the next step */
-    int32_t reserved;
+    int32_t attached;         /* 1 while steps can be taken: merge.h */
 } speft_adapter_state;
 
 /* Fills `*state`, whose struct_size the caller has set. */

@@ -54,7 +54,7 @@ SPEFT_API speft_status speft_observe_basis(speft_basis *basis, const speft_gradi
  * largest |entry| of each vector, the first one among equals, is positive. Where the gradients span fewer directions
  * than there are, the others complete the basis and are arbitrary: speft_get_basis_state tells how many there are.
  * `progress` may be NULL; it counts the sides, and after a cancelled or failed call U and V are as before.
- * INVALID_STATE: no gradient was observed. INVALID_ARGUMENT: all of them were 0. */
+ * INVALID_STATE: no gradient was observed; an adapter trains in it. INVALID_ARGUMENT: all of them were 0. */
 SPEFT_API speft_status speft_fit_basis(speft_basis *basis, const speft_progress *progress, speft_error **error);
 
 /* Lends U [column_directions, columns] and V [row_directions, rows], float32 on the context's device, to be read; valid
@@ -77,8 +77,14 @@ typedef struct speft_basis_state {
 /* Fills `*state`, whose struct_size the caller has set. */
 SPEFT_API speft_status speft_get_basis_state(speft_basis *basis, speft_basis_state *state, speft_error **error);
 
-/* Trains `parameter` in `basis`, which the adapter keeps alive. NULL: the ordinary basis. UNSUPPORTED in this
- * version. */
+/* Trains `parameter` in `basis`, which the adapter keeps alive and which is fitted no more until the adapter is gone
+ * (INVALID_STATE). NULL: the ordinary basis. Only where the method is SPARSEGRAD, which needs one for each of its sparse
+ * parameters; several may share it.
+ * The mask, the deltas Δ̃ and gradients of kind VALUES are [row_directions, column_directions] of it, row-major; those
+ * of other kinds are those of W, and are brought into the basis here. W stays as it is, and Δ̃ beside it: the host's
+ * layer computes with linear.h. Weight decay pulls Δ̃ to 0, whichever its kind.
+ * INVALID_STATE: after the selection; after an observation; not fitted; another method. INVALID_ARGUMENT: another shape;
+ * a dense parameter; a basis of another context. */
 SPEFT_API speft_status speft_bind_basis(speft_adapter *adapter, int64_t parameter, speft_basis *basis,
                                         speft_error **error);
 

@@ -66,8 +66,9 @@ enum {
     SPEFT_SELECT_SPIEL_AG = 16,
     /* Masks that move by the second moments of SM3, which it requires: SpIEL-MA. Starts from a random mask. */
     SPEFT_SELECT_SPIEL_MA = 17,
-    /* UNSUPPORTED in this version: 18 and 19. */
+    /* The largest |V dW Uᵀ| of each step's own gradient, in a basis (basis.h): SparseGrad (Chekalina et al. 2024). */
     SPEFT_SELECT_SPARSEGRAD = 18,
+    /* The largest |g| of each step's own gradient: the same without a basis, after MeProp (Sun et al. 2017). */
     SPEFT_SELECT_MEPROP = 19,
     /* −|θ| */
     SPEFT_SELECT_SMALLEST_MAGNITUDE = 20,
@@ -132,6 +133,13 @@ enum {
  *   MA: grows by √r_i·√c_j of SM3 among the scalars that were not selected before the drop. It has no window; γ only
  * says when the first reselection is.
  *
+ * SPARSEGRAD and MEPROP: the mask is empty at first. Once the whole gradient of a step is accumulated, and before
+ * speft_get_gradient, speft_clip_gradient and speft_step, `speft_reselect` selects the k largest |g| of it. The mask is
+ * the union of what was selected so far, with δ = 0 for what is new; the gradient of the step is 0 in the rest of it.
+ * AdamW and Adam, which alone are taken, are lazy: a weight whose gradient is 0 does not move, nor its moments, and its
+ * age counts its own updates (up to 65,535). Until the reselection x and dy of each layer are copied, or dense gradients
+ * added up. With SPEFT_SCHEDULE_NONE the mask is chosen once instead, by |ḡ| of observations, for any optimizer.
+ *
  * Any other method but GIVEN_MASK, GIVEN_SCORES and WEIGHT_CHANGE: dynamic masks. After each step t = n·S the host
  * observes again, where the method needs it, and `speft_reselect` selects anew, by the weights as trained; random masks
  * draw anew. Scalars that leave stay as trained: they become *settled*, with their original bits and deltas, are saved
@@ -139,16 +147,17 @@ enum {
  * sparse parameters. Decay toward the original goes on pulling to θ0. */
 typedef struct speft_schedule_options {
     uint32_t struct_size;
-    int32_t schedule;       /* SPEFT_SCHEDULE_…, SpIEL's */
+    int32_t schedule;       /* SPEFT_SCHEDULE_…, SpIEL's; NONE also of SPARSEGRAD and MEPROP */
     int64_t total_steps;    /* T; 0: not known, the rate stays */
-    int64_t reselect_every; /* S; 0: 20 for SpIEL, or T where that is less; fixed masks for other methods */
+    int64_t reselect_every; /* S; 0: 1 for SPARSEGRAD and MEPROP; 20 for SpIEL, or T where that is less; fixed masks for other methods */
     int64_t window;         /* γ in [1, S]; 0: 5, or S where that is less. SpIEL's */
     double rate;            /* ξ in (0, 1]; 0: 0.2. SpIEL's */
     int64_t candidates;     /* K of all parameters together, at least k; 0: k. AG's */
     int32_t drop;           /* SPEFT_DROP_…, SpIEL's */
     /* 1: with dynamic masks, scalars that stay selected keep their moments and ages. SpIEL always does. */
     int32_t keep_moments;
-    /* The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. 0: no limit. */
+    /* The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. Of SPARSEGRAD and
+     * MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments. 0: no limit. */
     int64_t settled_limit;
     /* 1: speft_get_moved tells what the last reselection has moved: 4 bytes for each dropped and each grown scalar. */
     int32_t track_moves;

@@ -1,0 +1,58 @@
+// U and V of a basis, as adapters train in it, and the products that go there and back (Chekalina et al. 2024, section
+// 3.2). "Rows" and "columns" are those of the host's weight, whichever of them are its inputs.
+#pragma once
+
+#include <cstdint>
+
+#include "core/adapter/gradient.h"
+#include "core/backend/buffer.h"
+#include "core/basis/sparse_matrix.h"
+
+namespace speft {
+
+class BasisFactors {
+public:
+    BasisFactors(Device &device, std::uint64_t rows, std::uint64_t columns, std::uint64_t row_directions,
+                 std::uint64_t column_directions);
+
+    std::uint64_t rows() const { return rows_; }
+    std::uint64_t columns() const { return columns_; }
+    std::uint64_t row_directions() const { return row_directions_; }
+    std::uint64_t column_directions() const { return column_directions_; }
+    const Buffer<float> &u() const { return u_; }  // [column_directions, columns]
+    const Buffer<float> &v() const { return v_; }  // [row_directions, rows]
+
+    // U and V, from device memory. Where they lie does not change.
+    void fill(Device &device, const float *u, const float *v);
+    // What turning back needs beside them.
+    void prepare(Device &device);
+
+    // A gradient in the basis, and what it points to.
+    struct Rotated {
+        Buffer<float> first, second;
+        Gradient gradient;
+    };
+    // DENSE becomes V dW Uᵀ. ACTIVATIONS become activations in the basis or, where the layer has so many tokens that it
+    // is less work, dense.
+    Rotated rotate(Device &device, const Gradient &gradient) const;
+
+    // ΔW = Vᵀ Δ̃ U, [rows, columns], of a Δ̃ [row_directions, column_directions].
+    Buffer<float> turn_back(Device &device, const SparseMatrix &delta) const;
+    // outputs += inputs ΔWᵀ (inputs [tokens, columns], outputs [tokens, rows]), or inputs ΔW where `delta_is` plain
+    // (the other way round): through the basis, without ΔW.
+    void apply(Device &device, const SparseMatrix &delta, Factor delta_is, const TensorView &inputs,
+               const TensorView &outputs) const;
+    // Whether `apply` to so many tokens takes fewer multiplications than turning Δ̃ back.
+    bool applies_cheaper(std::uint64_t tokens, const SparseMatrix &delta) const;
+
+private:
+    // Δ̃ is turned on the side of the rows first; else on that of the columns.
+    bool rows_first() const { return column_directions_ <= row_directions_; }
+
+    std::uint64_t rows_, columns_, row_directions_, column_directions_;
+    Buffer<float> u_, v_;
+    Buffer<float> turned_u_;  // Uᵀ [columns, column_directions]; only where columns come first
+    Buffer<float> turned_v_;  // Vᵀ [rows, row_directions]
+};
+
+}  // namespace speft
