@@ -67,6 +67,9 @@ struct ProductKernels {
     // strip[word][column], `strip_columns` of them, zeros after the window's last column.
     void (*fill_strip)(const Window &window, std::uint64_t strip_columns, Word *strip);
 
+    // The same of a window that lies the other way: [columns][tokens], `stride` elements from a column to the next.
+    void (*fill_strip_of_lines)(const Window &window, std::uint64_t strip_columns, Word *strip);
+
     // product[tile_rows][tile_columns] = the products of two strips as wide as that, of `words` words.
     void (*multiply_tile)(const Word *rows, const Word *columns, std::uint64_t words, float *product);
     std::uint64_t tile_rows;
