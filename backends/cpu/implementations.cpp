@@ -58,7 +58,6 @@ constexpr speft_backend_implementation of_combine_indices[] = {
      run_with_scratch<speft_combine_indices, combine_indices>},
 };
 constexpr speft_backend_implementation of_take[] = {reference<speft_take, take>};
-constexpr speft_backend_implementation of_multiply_sparse[] = {reference<speft_multiply_sparse, multiply_sparse>};
 constexpr speft_backend_implementation of_sum_squares[] = {reference<speft_sum_squares, sum_squares>};
 constexpr speft_backend_implementation of_scale[] = {reference<speft_scale, scale>};
 constexpr speft_backend_implementation of_step_adamw[] = {reference<speft_step_adamw, step_adamw>};
@@ -149,6 +148,7 @@ using AddExampleSquares =
     OfProducts<speft_add_example_squares, add_example_squares_scratch, add_example_squares>;
 using Factorize = OfProducts<speft_factorize, factorize_scratch, factorize>;
 using Multiply = OfProducts<speft_multiply, multiply_packed_scratch, multiply_packed>;
+using MultiplySparse = OfProducts<speft_multiply_sparse, multiply_sparse_packed_scratch, multiply_sparse_packed>;
 using AddGram = OfProducts<speft_add_gram, add_gram_scratch, add_gram>;
 
 // Intel's matrix unit (AMX) is reached through oneDNN only. Without it oneDNN is as fast as AVX-512 here, within 5%.
@@ -213,6 +213,15 @@ constexpr speft_backend_implementation of_multiply[] = {
 #endif
     Multiply::with<reference_kernels>("packed", accept),
     reference<speft_multiply, multiply>,
+};
+
+constexpr speft_backend_implementation of_multiply_sparse[] = {
+#ifdef __x86_64__
+    MultiplySparse::with<avx512_kernels>("avx512", refuse_without_avx512),
+    MultiplySparse::with<avx2_kernels>("avx2", refuse_without_avx2),
+#endif
+    MultiplySparse::with<reference_kernels>("packed", accept),
+    reference<speft_multiply_sparse, multiply_sparse>,
 };
 
 constexpr speft_backend_implementation of_find_eigenvectors[] = {

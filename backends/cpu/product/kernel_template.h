@@ -330,6 +330,26 @@ struct KernelTemplate {
                 __builtin_memcpy(product + row * tile_columns + v * lanes, &sums[row][v], sizeof(Vector));
     }
 
+    // ---- with a sparse factor ----
+
+    // Each entry is likely a miss of the first-level cache: wide columns bring several lines of it at once.
+    static constexpr int wide_vectors = lanes == 16 ? 4 : 8;
+
+    static void sum_entries(const Word *strip, const SparseEntry *entries, const SparseEntry *end, float *sums) {
+        constexpr int wide_columns = wide_vectors * lanes;
+        static_assert(wide_columns <= static_cast<int>(max_wide));
+        Vector total[wide_vectors] = {};
+        for (; entries != end; ++entries) {
+            const Word *const column = strip + std::uint64_t{entries->word} * wide_columns;
+            const Vector value = entries->value + Vector{};
+#pragma GCC unroll 8
+            for (int v = 0; v < wide_vectors; ++v)
+                total[v] = InstructionSet::multiply_add(load(column + v * lanes), value, total[v]);
+        }
+#pragma GCC unroll 8
+        for (int v = 0; v < wide_vectors; ++v) __builtin_memcpy(sums + v * lanes, &total[v], sizeof(Vector));
+    }
+
     static constexpr ProductKernels kernels = {
         .tokens_a_word = tokens_a_word,
         .fill_columns = fill_columns,
@@ -340,6 +360,8 @@ struct KernelTemplate {
         .multiply_tile = multiply_tile,
         .tile_rows = tile_rows,
         .tile_columns = tile_columns,
+        .sum_entries = tokens_a_word == 1 ? sum_entries : nullptr,
+        .wide_columns = wide_vectors * lanes,
     };
 };
 
