@@ -146,9 +146,14 @@ private:
                         Target *target) const {
         alignas(alignment) float lines[line_block * max_wide];
         alignas(alignment) float turned[max_wide * line_block];
-        for (std::uint64_t line = begin; line < end; ++line)
+        for (std::uint64_t line = begin; line < end; ++line) {
+            // A row of the target, which comes later, for each of its columns: spread over the work.
+            if (line - begin < rows)
+                for (std::uint64_t c = begin; c < end; c += alignment / sizeof(Target))
+                    __builtin_prefetch(target + (line - begin) * lines_ + c, 1, 2);
             kernels_.sum_entries(strip, entries_ + starts_[line], entries_ + starts_[line + 1],
                                  lines + (line - begin) * kernels_.wide_columns);
+        }
         kernels_.fill_strip_of_lines({lines, SPEFT_SCALAR_FLOAT32, kernels_.wide_columns, rows, end - begin},
                                      line_block, reinterpret_cast<Word *>(turned));
         for (std::uint64_t row = 0; row < rows; ++row) {
