@@ -58,8 +58,6 @@ constexpr speft_backend_implementation of_combine_indices[] = {
      run_with_scratch<speft_combine_indices, combine_indices>},
 };
 constexpr speft_backend_implementation of_take[] = {reference<speft_take, take>};
-constexpr speft_backend_implementation of_multiply[] = {reference<speft_multiply, multiply>};
-constexpr speft_backend_implementation of_multiply_sparse[] = {reference<speft_multiply_sparse, multiply_sparse>};
 constexpr speft_backend_implementation of_sum_squares[] = {reference<speft_sum_squares, sum_squares>};
 constexpr speft_backend_implementation of_scale[] = {reference<speft_scale, scale>};
 constexpr speft_backend_implementation of_step_adamw[] = {reference<speft_step_adamw, step_adamw>};
@@ -94,6 +92,10 @@ bool are_bfloat16(const Activations &activations) {
     return activations.x_type == SPEFT_SCALAR_BFLOAT16 && activations.dy_type == SPEFT_SCALAR_BFLOAT16;
 }
 
+bool are_bfloat16(const speft_multiply &product) {
+    return product.a_type == SPEFT_SCALAR_BFLOAT16 && product.b_type == SPEFT_SCALAR_BFLOAT16;
+}
+
 bool are_bfloat16(const speft_select_product &selection) {
     return std::all_of(selection.scores, selection.scores + selection.tensors, [](const speft_product_score &score) {
         return std::all_of(score.parts, score.parts + score.count, are_bfloat16<speft_product_factors>);
@@ -103,7 +105,7 @@ bool are_bfloat16(const speft_select_product &selection) {
 template <class Arguments>
 const char *refuse_without_avx512_bf16(const speft_backend_device *, const void *arguments) {
     if (!__builtin_cpu_supports("avx512bf16")) return "this CPU has no AVX-512 BF16";
-    return are_bfloat16(*static_cast<const Arguments *>(arguments)) ? nullptr : "x and dy are not both bfloat16";
+    return are_bfloat16(*static_cast<const Arguments *>(arguments)) ? nullptr : "the factors are not both bfloat16";
 }
 
 const char *refuse_without_avx2(const speft_backend_device *, const void *) {
@@ -145,6 +147,8 @@ using SelectProduct = OfProducts<speft_select_product, select_product_scratch, s
 using AddExampleSquares =
     OfProducts<speft_add_example_squares, add_example_squares_scratch, add_example_squares>;
 using Factorize = OfProducts<speft_factorize, factorize_scratch, factorize>;
+using Multiply = OfProducts<speft_multiply, multiply_packed_scratch, multiply_packed>;
+using MultiplySparse = OfProducts<speft_multiply_sparse, multiply_sparse_packed_scratch, multiply_sparse_packed>;
 using AddGram = OfProducts<speft_add_gram, add_gram_scratch, add_gram>;
 
 // Intel's matrix unit (AMX) is reached through oneDNN only. Without it oneDNN is as fast as AVX-512 here, within 5%.
@@ -199,6 +203,25 @@ constexpr speft_backend_implementation of_add_gram[] = {
     AddGram::with<avx2_kernels>("avx2", refuse_without_avx2),
 #endif
     AddGram::with<reference_kernels>("reference", accept),
+};
+
+constexpr speft_backend_implementation of_multiply[] = {
+#ifdef __x86_64__
+    Multiply::with<avx512_bf16_kernels>("avx512_bf16", refuse_without_avx512_bf16<speft_multiply>),
+    Multiply::with<avx512_kernels>("avx512", refuse_without_avx512),
+    Multiply::with<avx2_kernels>("avx2", refuse_without_avx2),
+#endif
+    Multiply::with<reference_kernels>("packed", accept),
+    reference<speft_multiply, multiply>,
+};
+
+constexpr speft_backend_implementation of_multiply_sparse[] = {
+#ifdef __x86_64__
+    MultiplySparse::with<avx512_kernels>("avx512", refuse_without_avx512),
+    MultiplySparse::with<avx2_kernels>("avx2", refuse_without_avx2),
+#endif
+    MultiplySparse::with<reference_kernels>("packed", accept),
+    reference<speft_multiply_sparse, multiply_sparse>,
 };
 
 constexpr speft_backend_implementation of_find_eigenvectors[] = {

@@ -52,6 +52,14 @@ std::uint64_t add_example_squares_scratch(const speft_backend_device &device,
                                           const speft_add_example_squares &arguments, const ProductKernels &kernels);
 void add_example_squares(const speft_backend_device &device, const speft_add_example_squares &arguments,
                          const ProductKernels &kernels, void *scratch);
+std::uint64_t multiply_packed_scratch(const speft_backend_device &device, const speft_multiply &arguments,
+                                      const ProductKernels &kernels);
+void multiply_packed(const speft_backend_device &device, const speft_multiply &arguments,
+                     const ProductKernels &kernels, void *scratch);
+std::uint64_t multiply_sparse_packed_scratch(const speft_backend_device &device,
+                                             const speft_multiply_sparse &arguments, const ProductKernels &kernels);
+void multiply_sparse_packed(const speft_backend_device &device, const speft_multiply_sparse &arguments,
+                            const ProductKernels &kernels, void *scratch);
 
 // factorization/
 std::uint64_t factorize_scratch(const speft_backend_device &device, const speft_factorize &arguments,

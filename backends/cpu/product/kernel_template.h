@@ -184,6 +184,53 @@ struct KernelTemplate {
         }
     }
 
+    // `words` words of a column that lies in a line.
+    static void read_line(const Window &window, std::uint64_t column, std::uint64_t word, std::uint64_t words,
+                          Word *target) {
+        if constexpr (tokens_a_word == 1) return read_words(window, column, word, words, target);
+        const std::uint64_t token = word * tokens_a_word, left = window.tokens - token;
+        const std::uint16_t *const source =
+            static_cast<const std::uint16_t *>(window.values) + column * window.stride + token;
+        if (left < words * tokens_a_word) target[words - 1] = 0;
+        __builtin_memcpy(target, source,
+                         (left < words * tokens_a_word ? left : words * tokens_a_word) * sizeof *source);
+    }
+
+    static void fill_strip_of_lines(const Window &window, std::uint64_t strip_columns, Word *strip) {
+        const bool ready = are_ready(window);
+        const std::uint64_t all_words = count_words(window);
+        Word lines[lanes * lanes], turned[lanes * lanes];
+        for (std::uint64_t column = 0; column < strip_columns; column += lanes) {
+            const std::uint64_t left = column < window.columns ? window.columns - column : 0;
+            const std::uint64_t columns = left < lanes ? left : lanes;
+            const std::uint64_t width = strip_columns - column < lanes ? strip_columns - column : lanes;
+            for (std::uint64_t word = 0; word < all_words; word += lanes) {
+                const std::uint64_t words = all_words - word < lanes ? all_words - word : lanes;
+                Word *const target = strip + word * strip_columns + column;
+                const bool in_place = ready && columns == lanes && words == lanes;
+                if (!in_place) {
+                    if (columns < lanes || words < lanes) __builtin_memset(lines, 0, sizeof lines);
+                    for (std::uint64_t c = 0; c < columns; ++c)
+                        read_line(window, column + c, word, words, lines + c * lanes);
+                }
+                const Word *const tile =
+                    in_place ? static_cast<const Word *>(window.values) + column * window.stride + word : lines;
+                const std::uint64_t stride = in_place ? window.stride : lanes;
+                if (width == lanes && words == lanes) {
+                    transpose(tile, stride, target, strip_columns);
+                    continue;
+                }
+                transpose(tile, stride, turned, lanes);
+                for (std::uint64_t i = 0; i < words; ++i) {
+                    if (width == tile_rows)  // the usual case, with its length known to the compiler
+                        __builtin_memcpy(target + i * strip_columns, turned + i * lanes, tile_rows * sizeof *turned);
+                    else
+                        __builtin_memcpy(target + i * strip_columns, turned + i * lanes, width * sizeof *turned);
+                }
+            }
+        }
+    }
+
     // ---- at a mask ----
 
     // The sums of four vectors.
@@ -283,15 +330,38 @@ struct KernelTemplate {
                 __builtin_memcpy(product + row * tile_columns + v * lanes, &sums[row][v], sizeof(Vector));
     }
 
+    // ---- with a sparse factor ----
+
+    // Each entry is likely a miss of the first-level cache: wide columns bring several lines of it at once.
+    static constexpr int wide_vectors = lanes == 16 ? 4 : 8;
+
+    static void sum_entries(const Word *strip, const SparseEntry *entries, const SparseEntry *end, float *sums) {
+        constexpr int wide_columns = wide_vectors * lanes;
+        static_assert(wide_columns <= static_cast<int>(max_wide));
+        Vector total[wide_vectors] = {};
+        for (; entries != end; ++entries) {
+            const Word *const column = strip + std::uint64_t{entries->word} * wide_columns;
+            const Vector value = entries->value + Vector{};
+#pragma GCC unroll 8
+            for (int v = 0; v < wide_vectors; ++v)
+                total[v] = InstructionSet::multiply_add(load(column + v * lanes), value, total[v]);
+        }
+#pragma GCC unroll 8
+        for (int v = 0; v < wide_vectors; ++v) __builtin_memcpy(sums + v * lanes, &total[v], sizeof(Vector));
+    }
+
     static constexpr ProductKernels kernels = {
         .tokens_a_word = tokens_a_word,
         .fill_columns = fill_columns,
         .word_multiple = lanes,
         .add_sampled = add_sampled,
         .fill_strip = fill_strip,
+        .fill_strip_of_lines = fill_strip_of_lines,
         .multiply_tile = multiply_tile,
         .tile_rows = tile_rows,
         .tile_columns = tile_columns,
+        .sum_entries = tokens_a_word == 1 ? sum_entries : nullptr,
+        .wide_columns = wide_vectors * lanes,
     };
 };
 

@@ -49,9 +49,16 @@ struct SampledStrip {
     Ahead *ahead;
 };
 
+// Of a line of a sparse factor: what it multiplies and with what.
+struct SparseEntry {
+    std::uint32_t word;
+    float value;
+};
+
 // What tasks and scratch have room for.
 inline constexpr std::uint64_t max_lanes = 16;
 inline constexpr std::uint64_t max_tile = 8 * 48;
+inline constexpr std::uint64_t max_wide = 64;
 
 struct ProductKernels {
     std::uint64_t tokens_a_word;  // 2: both factors have to be bfloat16
@@ -67,10 +74,17 @@ struct ProductKernels {
     // strip[word][column], `strip_columns` of them, zeros after the window's last column.
     void (*fill_strip)(const Window &window, std::uint64_t strip_columns, Word *strip);
 
+    // The same of a window that lies the other way: [columns][tokens], `stride` elements from a column to the next.
+    void (*fill_strip_of_lines)(const Window &window, std::uint64_t strip_columns, Word *strip);
+
     // product[tile_rows][tile_columns] = the products of two strips as wide as that, of `words` words.
     void (*multiply_tile)(const Word *rows, const Word *columns, std::uint64_t words, float *product);
     std::uint64_t tile_rows;
     std::uint64_t tile_columns;
+
+    // sums[wide_columns] = Σ value · strip[word] over the entries, of a strip as wide as that; one token a word only.
+    void (*sum_entries)(const Word *strip, const SparseEntry *entries, const SparseEntry *end, float *sums);
+    std::uint64_t wide_columns;
 };
 
 extern const ProductKernels reference_kernels;
