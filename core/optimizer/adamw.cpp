@@ -13,7 +13,8 @@ AdamW::AdamW(const AdamW &before, Device &device, const Move &move)
     : Optimizer(before, move), options_(before.options_),
       moment1_(before.moment1_.moved(device, move, before.fates_of(move))),
       moment2_(before.moment2_.moved(device, move, before.fates_of(move))),
-      ages_(before.ages_.moved(device, move, before.fates_of(move), updates())),
+      ages_(options_.lazy ? Ages(before.last_.size())
+                          : before.ages_.moved(device, move, before.fates_of(move), updates())),
       lazy_ages_(before.lazy_ages_.moved(device, move, before.fates_of(move))), last_(before.last_),
       corrections_(before.corrections_) {}
 

@@ -1,34 +1,6 @@
 /* What the headers declare and this version does not have: UNSUPPORTED with a message, and nothing else happens. */
 #include "scene.h"
 
-static void test_binding_a_basis(void) {
-    struct scene scene;
-    start_trained_scene(&scene);
-    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "basis", speft_bind_basis(scene.adapter, QUERY, NULL, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_bind_basis(NULL, QUERY, NULL, &error));
-    destroy_scene(&scene);
-}
-
-static void test_linear(void) {
-    struct scene scene;
-    start_trained_scene(&scene);
-    speft_linear_options options;
-    speft_linear_options_init(&options, sizeof options);
-    float x[12] = {0}, y[8] = {0};
-    const speft_tensor *in = MATRIX(x, float32, 2, 6), *out = MATRIX(y, float32, 2, 4);
-    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "linear",
-                  speft_linear_forward(scene.adapter, QUERY, &options, in, out, &error));
-    CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "linear",
-                  speft_linear_backward(scene.adapter, QUERY, NULL, out, in, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_linear_forward(NULL, QUERY, NULL, in, out, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "x", speft_linear_forward(scene.adapter, QUERY, NULL, NULL, out, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "y", speft_linear_forward(scene.adapter, QUERY, NULL, in, NULL, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_linear_backward(NULL, QUERY, NULL, out, in, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "dy", speft_linear_backward(scene.adapter, QUERY, NULL, NULL, in, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "dx", speft_linear_backward(scene.adapter, QUERY, NULL, out, NULL, &error));
-    destroy_scene(&scene);
-}
-
 static void test_quantization(void) {
     speft_context *context = create_context();
     float data[4] = {1, 2, 3, 4};
@@ -62,24 +34,6 @@ static void test_quantized_weights(void) {
 }
 
 /* ---- values of options ---- */
-
-static speft_status try_scene(speft_context *context, const speft_selection_options *selection,
-                              speft_adapter **adapter) {
-    speft_parameter parameters[SCENE_PARAMETERS];
-    declare_scene(parameters);
-    return try_to_create(context, selection, NULL, parameters, SCENE_PARAMETERS, adapter);
-}
-
-static void test_later_methods(void) {
-    speft_context *context = create_context();
-    speft_adapter *adapter = NULL;
-    for (int32_t method = SPEFT_SELECT_SPARSEGRAD; method <= SPEFT_SELECT_MEPROP; ++method) {
-        const speft_selection_options selection = choose(method, SPEFT_SCOPE_GLOBAL, 0.5, 0);
-        CHECK_FAILS(SPEFT_UNSUPPORTED, "method", try_scene(context, &selection, &adapter));
-    }
-    CHECK(adapter == NULL);
-    speft_destroy_context(context);
-}
 
 static void test_later_adapter_options(void) {
     speft_context *context = create_context();
@@ -129,11 +83,8 @@ static void test_control_buffers(void) {
 }
 
 int main(void) {
-    RUN(test_binding_a_basis);
-    RUN(test_linear);
     RUN(test_quantization);
     RUN(test_quantized_weights);
-    RUN(test_later_methods);
     RUN(test_later_adapter_options);
     RUN(test_control_buffers);
     return check_result();

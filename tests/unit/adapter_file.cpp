@@ -102,7 +102,9 @@ BOOST_AUTO_TEST_CASE(reload_is_identical_for_every_word) {
         for (field = first; field <= last; ++field) BOOST_CHECK(same(save_and_load(record), record));
         field = first;
     };
-    check_each(record.selection.method, SPEFT_SELECT_RANDOM, SPEFT_SELECT_SCORE_FUNCTION);
+    check_each(record.selection.method, SPEFT_SELECT_RANDOM, SPEFT_SELECT_SPIEL_MA);
+    check_each(record.selection.method, SPEFT_SELECT_MEPROP, SPEFT_SELECT_SCORE_FUNCTION);
+    record.selection.method = SPEFT_SELECT_RANDOM;
     record.selection.random = SPEFT_RANDOM_BERNOULLI;
     record.optimizer.age = SPEFT_AGE_PER_WEIGHT;
     check_each(record.optimizer.kind, SPEFT_OPTIMIZER_ADAMW, SPEFT_OPTIMIZER_ADAM);
