@@ -72,7 +72,7 @@ speft_status speft_get_adapter_state(speft_adapter *adapter, speft_adapter_state
         values.settled_scalars = static_cast<int64_t>(call->settled());
         values.next_reselection = call->next_reselection();
         values.reselection_due = call->reselection_due();
-        for (const Parameter &parameter : call->parameters())
+        for (const Parameter &parameter : call->trained())
             if (parameter.role == Role::sparse) values.targeted_scalars += static_cast<int64_t>(parameter.size);
         write_struct(state, "state", values);
     });

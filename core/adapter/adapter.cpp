@@ -98,7 +98,8 @@ AdapterOptions complete_options(AdapterOptions options) {
 
 Adapter::Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters)
     : context_(std::move(context)), options_(complete_options(options)), declared_(parameters),
-      parameters_(std::move(parameters)), bases_(parameters_.size()), weights_(parameters_.size()), bound_(parameters_.size()), claims_(parameters_.size()), folded_(parameters_.size()),
+      parameters_(std::move(parameters)), bases_(parameters_.size()), weights_(parameters_.size()),
+      bound_(parameters_.size()), claims_(parameters_.size()), folded_(parameters_.size()),
       given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
       clock_(options_.selection.method, options_.selection.schedule), moves_(clock_.moves()),
       by_step_(selects_by_step(options_.selection)) {
@@ -472,7 +473,8 @@ double Adapter::clip_gradient(double max_norm) {
 void Adapter::require_attached(const char *what) const {
     if (attached()) return;
     if (residence_ == Residence::merged)
-        refuse_state(std::string("the adapter is merged, its deltas in a basis with it: call speft_attach before ") + what);
+        refuse_state(std::string("the adapter is merged, its deltas in a basis with it: call speft_attach before ") +
+                     what);
     refuse_state(std::string("the adapter is unmerged: call ") + (any_basis_ ? "speft_attach" : "speft_merge") +
                  " before " + what);
 }
@@ -554,7 +556,8 @@ double Adapter::rounding_loss(std::optional<std::size_t> parameter) const {
     if (parameter && parameters_[*parameter].role == Role::dense)
         refuse("'" + parameters_[*parameter].name + "' is a dense parameter: it is trained as values, not as deltas");
     if (parameter && basis(*parameter))
-        refuse("'" + parameters_[*parameter].name + "' is trained in a basis: its deltas are not rounded to its weights");
+        refuse("'" + parameters_[*parameter].name +
+               "' is trained in a basis: its deltas are not rounded to its weights");
     if (!state.originals_known)
         refuse_state("the original weights are not known yet: call speft_merge on the loaded adapter first");
     std::vector<speft_segment> segments;

@@ -67,6 +67,8 @@ public:
     Context &context() const { return *context_; }
     // As the host declared them.
     const std::vector<Parameter> &parameters() const { return declared_; }
+    // As they are trained: of one in a basis its directions, in float32.
+    const std::vector<Parameter> &trained() const { return parameters_; }
     const SelectionOptions &selection() const { return options_.selection; }
     bool selected() const { return training_ != nullptr; }
     // Whether all that was learned is in the weights; and whether the adapter can be trained: where no parameter is
@@ -221,7 +223,7 @@ private:
     std::shared_ptr<Context> context_;
     AdapterOptions options_;
     std::vector<Parameter> declared_;
-    std::vector<Parameter> parameters_;  // as they are trained: of one in a basis its directions, in float32
+    std::vector<Parameter> parameters_;  // as they are trained
     std::vector<std::shared_ptr<BasisFactors>> bases_;  // one a parameter; NULL: the ordinary one
     bool any_basis_ = false;
     std::vector<void *> weights_;  // bound memory; NULL: none

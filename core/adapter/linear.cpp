@@ -14,9 +14,11 @@ void Adapter::apply(std::size_t parameter, Factor weight_is, const TensorView &i
         refuse("'" + declared.name + "' is a dense parameter: it is trained as values, in the weights alone");
     if (in ? residence_ == Residence::merged : residence_ != Residence::unmerged)
         refuse_state("the delta of '" + declared.name +
-                     "' is in the weights: their own product has it, until speft_unmerge" + (in ? " or speft_attach" : ""));
+                     "' is in the weights: their own product has it, until speft_unmerge" +
+                     (in ? " or speft_attach" : ""));
     if (declared.shape.size() != 2)
-        refuse("'" + declared.name + "' has shape " + describe(declared.shape) + ": a linear layer's weight has 2 axes");
+        refuse("'" + declared.name + "' has shape " + describe(declared.shape) +
+               ": a linear layer's weight has 2 axes");
     const bool transposed = weight_is == Factor::transposed;
     const std::int64_t from = declared.shape[transposed ? 1 : 0], to = declared.shape[transposed ? 0 : 1];
     const std::int64_t tokens = inputs.shape.size() == 2 ? inputs.shape[0] : 0;
@@ -35,7 +37,8 @@ void Adapter::apply(std::size_t parameter, Factor weight_is, const TensorView &i
     if (!delta_only && !state.originals_known)
         refuse_state("whether the weights of '" + declared.name +
                      "' are those that the adapter was trained on is not known yet: call " +
-                     (any_basis_ ? "speft_attach" : "speft_merge, then speft_unmerge,") + " on the loaded adapter first");
+                     (any_basis_ ? "speft_attach" : "speft_merge, then speft_unmerge,") +
+                     " on the loaded adapter first");
 
     const SparseMatrix delta = delta_matrix(state, parameter);
     if (!in) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/base/status.h"
 #include "core/selection/budget.h"
 
 namespace speft {
@@ -32,16 +33,15 @@ std::uint64_t kept_bytes(const Parameter &parameter, ScalarType delta_type) {
            size_of(sparse ? delta_type : ScalarType::float32);
 }
 
-// A gradient from activations, held until the candidates are chosen; and what choosing them by it takes.
+// A gradient from activations, held until scalars are chosen by it; and what that takes.
 struct Window {
     std::uint64_t held = 0;
     std::uint64_t scratch = 0;
 };
 
 Window plan_window(const Device &device, const SelectionOptions &options, const std::vector<Parameter> &parameters,
-                   std::uint64_t tokens) {
+                   const std::vector<std::uint64_t> &budgets, std::uint64_t tokens) {
     const std::vector<Target> targets = find_targets(parameters);
-    const std::vector<std::uint64_t> budgets = candidate_budgets(options, parameters);
     Window window;
     std::vector<speft_product_factors> parts(targets.size());
     std::vector<speft_product_score> scores(targets.size());
@@ -99,7 +99,8 @@ public:
           tokens_(tokens), targets_(find_targets(parameters)),
           selected_(count_selected(options.selection, parameters)),
           optimizer_(make_optimizer(options.optimizer, parameters)),
-          moves_(selection_.schedule.reselect_every > 0 && selected_ > 0) {
+          by_step_(selects_by_step(selection_)),
+          moves_((selection_.schedule.reselect_every > 0 || by_step_) && selected_ > 0) {
         plan_observation();
         plan_training();
         if (moves_) plan_moves();
@@ -116,7 +117,7 @@ public:
                         candidates_ * candidate_bytes;
         if (moves_)
             plan.reselection = steady + candidates_ * candidate_bytes + next_ + moving_ +
-                               std::max(accumulating_, selecting);
+                               std::max({accumulating_, selecting, choosing_});
         return plan;
     }
 
@@ -141,13 +142,13 @@ private:
         std::vector<std::uint64_t> counts;
         for (const Parameter &parameter : parameters_) counts.push_back(parameter.size);
         // A target's share of the selected scalars is not known yet, but in proportion; only types hang on it.
-        const std::vector<std::uint64_t> shares = share_out(selected_, targets_);
+        const std::vector<std::uint64_t> shares = share_out(most_selected(), targets_);
         for (std::size_t at = 0; at < targets_.size(); ++at) {
             const Parameter &parameter = parameters_[targets_[at].position];
             counts[targets_[at].position] = shares[at];
             sparse_kept_ += shares[at] * kept_bytes(parameter, delta_type_);
-            accumulating_ =
-                std::max(accumulating_, product_scratch(device_, parameter, tokens_, &some_mask, shares[at]));
+            std::uint64_t &when = by_step_ ? choosing_ : accumulating_;  // the gradient at the mask is computed
+            when = std::max(when, product_scratch(device_, parameter, tokens_, &some_mask, shares[at]));
         }
         accumulating_ = std::max(accumulating_, optimizer_->scratch_bytes(device_, counts));
         for (std::size_t position = 0; position < parameters_.size(); ++position) {
@@ -160,6 +161,10 @@ private:
     // The training before and after side by side, with lists of what is dropped, grown and kept, and what leaves.
     void plan_moves() {
         constexpr std::uint64_t index = sizeof(std::uint32_t);
+        if (by_step_) {
+            plan_step_selection();
+            return;
+        }
         // Rows and columns move with the optimizer; tables of corrections are shared.
         next_ = kept_ + training_ - selected_ * sizeof(float);
         if (optimizer_->state_bytes(1) == 0) next_ += optimizer_->table_bytes();
@@ -175,12 +180,36 @@ private:
         moving_ = (limit > 0 ? 2 : 1) * all + accumulators_ + batch_;
     }
 
+    // What the mask of each step's scalars grows to.
+    std::uint64_t most_selected() const {
+        if (!by_step_) return selected_;
+        const auto limit = static_cast<std::uint64_t>(selection_.schedule.settled_limit);
+        return std::min(total_size(targets_), selected_ + (limit > 0 ? limit : selected_));
+    }
+
+    // The training before and after side by side, gradients too, with lists of the step's scalars, of the rest of the
+    // mask and of both together, and what finds the old ones among them.
+    void plan_step_selection() {
+        constexpr std::uint64_t index = sizeof(std::uint32_t);
+        const bool together = selection_.scope == SPEFT_SCOPE_GLOBAL;
+        const Window window =
+            plan_window(device_, selection_, parameters_,
+                        together ? std::vector{selected_} : tensor_budgets(selection_, targets_), held_tokens());
+        held_ = window.held;
+        choosing_ = std::max(choosing_, window.scratch);
+        next_ = kept_ + training_;
+        moving_ = index * (2 * selected_ + 3 * most_selected()) + held_;
+    }
+
     void plan_candidates() {
-        for (const std::uint64_t budget : candidate_budgets(selection_, parameters_)) candidates_ += budget;
-        const Window window = plan_window(device_, selection_, parameters_, tokens_ == 0 ? 2048 : tokens_);
+        const std::vector<std::uint64_t> budgets = candidate_budgets(selection_, parameters_);
+        for (const std::uint64_t budget : budgets) candidates_ += budget;
+        const Window window = plan_window(device_, selection_, parameters_, budgets, held_tokens());
         held_ = window.held;
         accumulating_ = std::max(accumulating_, window.scratch);
     }
+
+    std::uint64_t held_tokens() const { return tokens_ == 0 ? 2048 : tokens_; }
 
     const Device &device_;
     const SelectionOptions &selection_;
@@ -190,13 +219,14 @@ private:
     std::vector<Target> targets_;
     std::uint64_t selected_;
     std::unique_ptr<Optimizer> optimizer_;
+    bool by_step_;
     bool moves_;
 
     std::uint64_t accumulators_ = 0, batch_ = 0, announced_batch_ = 0;  // batch: what one batch has beside the sums
     std::uint64_t observing_ = 0, accumulating_ = 0;                    // scratch
     std::uint64_t kept_ = 0, sparse_kept_ = 0, training_ = 0;           // of all parameters, of the sparse ones
     std::uint64_t candidates_ = 0, held_ = 0, settled_ = 0;
-    std::uint64_t next_ = 0, moving_ = 0;
+    std::uint64_t next_ = 0, moving_ = 0, choosing_ = 0;
 };
 
 }  // namespace
@@ -204,6 +234,8 @@ private:
 MemoryPlan plan_memory(Device &device, const AdapterOptions &options, const std::vector<Parameter> &parameters,
                        std::uint64_t tokens) {
     check_adapter(options, parameters);
+    if (options.selection.method == SPEFT_SELECT_SPARSEGRAD)
+        refuse_unsupported("a plan does not know the bases of sparsegrad: plan for meprop, and add theirs");
     const AdapterOptions complete = complete_options(options);
     return Planner(device, complete, parameters, tokens).plan();
 }

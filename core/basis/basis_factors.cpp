@@ -116,7 +116,8 @@ void BasisFactors::apply(Device &device, const SparseMatrix &delta, Factor delta
 }
 
 bool BasisFactors::applies_cheaper(std::uint64_t tokens, const SparseMatrix &delta) const {
-    const double applying = product_of(tokens, rows_, row_directions_) + product_of(tokens, columns_, column_directions_) +
+    const double applying = product_of(tokens, rows_, row_directions_) +
+                            product_of(tokens, columns_, column_directions_) +
                             product_of(tokens, delta.mask.count, 1);
     const double turning = rows_first() ? product_of(rows_, delta.mask.count, 1) +
                                               product_of(rows_, columns_, column_directions_)

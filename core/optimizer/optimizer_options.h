@@ -12,7 +12,8 @@ struct OptimizerOptions {
     std::int32_t kind = SPEFT_OPTIMIZER_ADAMW;
     std::int32_t age = SPEFT_AGE_COMMON;
     std::int32_t state = SPEFT_STATE_FLOAT32;
-    bool lazy = false;  // of masks that are selected by each step: what has no gradient does not move. No part of a file
+    // Of masks that are selected by each step: what has no gradient does not move. No part of a file.
+    bool lazy = false;
 };
 
 struct Hyperparameters {

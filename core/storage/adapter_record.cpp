@@ -131,7 +131,8 @@ void check_basis(const BasisRecord &basis) {
 void check_place(const AdapterRecord &record, const ParameterRecord &parameter) {
     const bool wanted = record.selection.method == SPEFT_SELECT_SPARSEGRAD && parameter.role == SPEFT_ROLE_SPARSE;
     if (!parameter.basis) {
-        if (wanted && check_shape(parameter) > 0) throw Defect(name_in_words(parameter) + " of sparsegrad has no basis");
+        if (wanted && check_shape(parameter) > 0)
+            throw Defect(name_in_words(parameter) + " of sparsegrad has no basis");
         return;
     }
     if (!wanted) throw Defect(name_in_words(parameter) + " has a basis, and is no sparse one of sparsegrad");
@@ -203,7 +204,8 @@ void check_declarations(const AdapterRecord &record) {
 void check_record(const AdapterRecord &record) {
     check_declarations(record);
     for (const BasisRecord &basis : record.bases)
-        if (basis.u.size() != basis.column_directions * basis.columns || basis.v.size() != basis.row_directions * basis.rows)
+        if (basis.u.size() != basis.column_directions * basis.columns ||
+            basis.v.size() != basis.row_directions * basis.rows)
             throw Defect("a basis has vectors of another length than it says");
     for (std::size_t i = 0; i < record.parameters.size(); ++i) {
         const ParameterRecord &parameter = record.parameters[i];

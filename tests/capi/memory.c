@@ -162,6 +162,63 @@ static void live(const struct life life) {
     CHECK_EQUAL(meter.now, 0);
 }
 
+/* Masks that grow by each step's gradient: at their largest after some steps. */
+static void live_by_step(int64_t settled_limit, int32_t scope) {
+    struct meter meter = {0, 0};
+    const speft_allocator allocator = {sizeof allocator, &meter, metered_allocate, metered_deallocate, NULL};
+    speft_context_options context_options;
+    speft_context_options_init(&context_options, sizeof context_options);
+    context_options.backend = "cpu";
+    context_options.threads = 2;
+    context_options.allocator = &allocator;
+    speft_context *context = NULL;
+    CHECK_OK(speft_create_context(&context_options, &context, &error));
+    speft_schedule_options schedule;
+    speft_schedule_options_init(&schedule, sizeof schedule);
+    schedule.settled_limit = settled_limit;
+    speft_selection_options selection = choose(SPEFT_SELECT_MEPROP, scope, 0.05, 0);
+    selection.schedule = &schedule;
+    speft_adapter_options options;
+    speft_adapter_options_init(&options, sizeof options);
+    options.selection = &selection;
+    const speft_parameter parameter = DECLARE_MATRIX("w", ROWS, COLUMNS);
+    const speft_parameter *const all[] = {&parameter};
+    speft_memory_plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.struct_size = sizeof plan;
+    plan.tokens = TOKENS;
+    CHECK_OK(speft_plan_memory(context, &options, all, 1, &plan, &error));
+    speft_adapter *adapter = NULL;
+    CHECK_OK(speft_create_adapter(context, &options, all, 1, &adapter, &error));
+    bind(adapter, 0, MATRIX(values, float32, ROWS, COLUMNS));
+    CHECK_OK(speft_select(adapter, NULL, &error));
+    int64_t training = 0, reselecting = 0;
+    for (uint32_t i = 0; i < 5; ++i) {
+        fill(x, TOKENS * COLUMNS, 20 + i);
+        fill(dy, TOKENS * ROWS, 30 + i);
+        const speft_gradient gradient = activations_gradient(
+            MATRIX(x, float32, TOKENS, COLUMNS), MATRIX(dy, float32, TOKENS, ROWS), SPEFT_LAYOUT_OUT_IN);
+        read_most(&meter);
+        CHECK_OK(speft_accumulate(adapter, 0, &gradient, &error));
+        const int64_t holding = read_most(&meter);
+        CHECK_OK(speft_reselect(adapter, NULL, NULL, &error));
+        const int64_t moving = read_most(&meter);
+        CHECK_OK(speft_step(adapter, NULL, &error));
+        if (holding > training) training = holding;
+        if (moving > reselecting) reselecting = moving;
+    }
+    CHECK_PLANNED(plan.training, training);
+    CHECK_PLANNED(plan.reselection, reselecting);
+    speft_destroy_adapter(adapter);
+    speft_destroy_context(context);
+    CHECK_EQUAL(meter.now, 0);
+}
+
+static void test_a_plan_of_masks_that_grow(void) {
+    live_by_step(7500, SPEFT_SCOPE_PER_TENSOR);
+    live_by_step(15000, SPEFT_SCOPE_GLOBAL);
+}
+
 static void test_a_plan_is_what_a_life_takes(void) {
     fill(values, SCALARS, 1);
     fill(x, TOKENS * COLUMNS, 2);
@@ -258,6 +315,13 @@ static void test_what_cannot_be_planned(void) {
     selection.density = 2;
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "density", speft_plan_memory(context, &options, all, 1, &plan, &error));
     selection = choose(SPEFT_SELECT_GIVEN_MASK, SPEFT_SCOPE_GLOBAL, 0, 0);
+    selection.method = SPEFT_SELECT_SPARSEGRAD;
+    selection.density = 0.5;
+    const speft_parameter matrix = DECLARE_MATRIX("w", 4, 6);
+    const speft_parameter *const matrices[] = {&matrix};
+    CHECK_FAILS(SPEFT_UNSUPPORTED, "sparsegrad",
+                speft_plan_memory(context, &options, matrices, 1, &plan, &error));
+    selection = choose(SPEFT_SELECT_GIVEN_MASK, SPEFT_SCOPE_GLOBAL, 0, 0);
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "given masks", speft_plan_memory(context, &options, all, 1, &plan, &error));
     CHECK_EQUAL((int64_t)plan.training, 0);
     speft_destroy_context(context);
@@ -265,6 +329,7 @@ static void test_what_cannot_be_planned(void) {
 
 int main(void) {
     RUN(test_a_plan_is_what_a_life_takes);
+    RUN(test_a_plan_of_masks_that_grow);
     RUN(test_what_cannot_be_planned);
     return check_result();
 }

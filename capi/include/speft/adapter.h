@@ -139,9 +139,9 @@ typedef struct speft_adapter_state {
     int64_t observations;
     int64_t selected_scalars; /* over all sparse parameters */
     int64_t trained_scalars;  /* and the dense ones */
-    int64_t targeted_scalars; /* of all sparse parameters together: the denominator of the density */
+    int64_t targeted_scalars; /* of all sparse parameters together, or of their bases: what density is a fraction of */
     int64_t settled_scalars;  /* no longer selected, but changed: dynamic masks */
-    int64_t next_reselection; /* the step after which the next one comes (now, when due); 0: none */
+    int64_t next_reselection; /* the step after which the next one comes (now, when due); 0: none, or one a step */
     int32_t reselection_due;  /* 1: speft_reselect has to come before the next step */
     int32_t attached;         /* 1 while steps can be taken: merge.h */
 } speft_adapter_state;

@@ -38,7 +38,8 @@ typedef struct speft_memory_plan {
  * allocated on the device. Gradients of sparse parameters are taken to come from activations in the weights' types
  * where they have 2 axes, and those of Fisher scores with example_offsets; AdamW's tables are those of the default
  * betas, SGD has momentum; Bernoulli draws select what is expected of them. Given masks have no size yet and are
- * refused: plan for random ones of the same budget. */
+ * refused: plan for random ones of the same budget. SPARSEGRAD is UNSUPPORTED: its bases come later. MEPROP's mask is
+ * taken to grow to as many scalars beside those of a step as settled_limit says, or to twice the budget without it. */
 SPEFT_API speft_status speft_plan_memory(speft_context *context, const speft_adapter_options *options,
                                          const speft_parameter *const *parameters, int64_t count,
                                          speft_memory_plan *plan, speft_error **error);

@@ -149,7 +149,8 @@ typedef struct speft_schedule_options {
     uint32_t struct_size;
     int32_t schedule;       /* SPEFT_SCHEDULE_…, SpIEL's; NONE also of SPARSEGRAD and MEPROP */
     int64_t total_steps;    /* T; 0: not known, the rate stays */
-    int64_t reselect_every; /* S; 0: 1 for SPARSEGRAD and MEPROP; 20 for SpIEL, or T where that is less; fixed masks for other methods */
+    /* S; 0: 20 for SpIEL, or T where that is less; fixed masks for other methods. 0 or 1 of SPARSEGRAD and MEPROP. */
+    int64_t reselect_every;
     int64_t window;         /* γ in [1, S]; 0: 5, or S where that is less. SpIEL's */
     double rate;            /* ξ in (0, 1]; 0: 0.2. SpIEL's */
     int64_t candidates;     /* K of all parameters together, at least k; 0: k. AG's */
@@ -157,7 +158,8 @@ typedef struct speft_schedule_options {
     /* 1: with dynamic masks, scalars that stay selected keep their moments and ages. SpIEL always does. */
     int32_t keep_moments;
     /* The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. Of SPARSEGRAD and
-     * MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments. 0: no limit. */
+     * MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments, of equal |δ| the first. 0: no
+     * limit. */
     int64_t settled_limit;
     /* 1: speft_get_moved tells what the last reselection has moved: 4 bytes for each dropped and each grown scalar. */
     int32_t track_moves;
