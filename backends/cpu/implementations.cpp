@@ -206,9 +206,19 @@ constexpr speft_backend_implementation of_add_gram[] = {
 };
 
 constexpr speft_backend_implementation of_multiply[] = {
+#ifdef SPEFT_WITH_ONEDNN
+    {"onednn_amx", refuse_multiply_onednn_amx, scratch<speft_multiply, multiply_onednn_scratch>,
+     run_with_scratch<speft_multiply, multiply_onednn>},
+#endif
 #ifdef __x86_64__
     Multiply::with<avx512_bf16_kernels>("avx512_bf16", refuse_without_avx512_bf16<speft_multiply>),
     Multiply::with<avx512_kernels>("avx512", refuse_without_avx512),
+#endif
+#ifdef SPEFT_WITH_ONEDNN
+    {"onednn", refuse_multiply_onednn, scratch<speft_multiply, multiply_onednn_scratch>,
+     run_with_scratch<speft_multiply, multiply_onednn>},
+#endif
+#ifdef __x86_64__
     Multiply::with<avx2_kernels>("avx2", refuse_without_avx2),
 #endif
     Multiply::with<reference_kernels>("packed", accept),

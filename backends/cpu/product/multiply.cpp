@@ -1,5 +1,6 @@
-// A product of two matrices: tiles of it, from strips of both factors that are as wide as a tile. The target is cut into
-// blocks, and each sum into blocks of terms; between those a target of 16 bits is kept as float32, to be rounded once.
+// A product of two matrices: tiles of it, from strips of both factors that are as wide as a tile. The target is cut
+// into blocks, and each sum into blocks of terms; between those a target of 16 bits is kept as float32, to be rounded
+// once.
 //
 // Scratch: the strips of one block of terms, and the float32 values of one block of a target of 16 bits.
 #include <type_traits>

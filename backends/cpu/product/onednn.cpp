@@ -2,106 +2,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <memory>
-#include <new>
-#include <string>
-#include <vector>
 
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/product/factors.h"
-#include "backends/cpu/product/onednn_library.h"
-#include "core/base/status.h"
+#include "backends/cpu/product/onednn_multiplication.h"
 
 namespace speft::cpu {
 namespace {
 
 constexpr std::uint64_t longest_block = 1024;  // tokens: what oneDNN packs of a tile stays small
 constexpr std::uint64_t cache_line = 64;
-
-void check(dnnl_status_t status, const char *what) {
-    if (status == dnnl_out_of_memory) throw std::bad_alloc();
-    if (status != dnnl_success)
-        throw Failure(SPEFT_INTERNAL, std::string("oneDNN cannot ") + what + ": its status is " +
-                                          std::to_string(static_cast<int>(status)));
-}
-
-template <class Object>
-using Owned = std::unique_ptr<Object, dnnl_status_t (*)(Object *)>;
-
-Owned<dnnl_memory_desc> describe(const OneDnn &library, dnnl_data_type_t type, std::uint64_t rows,
-                                 std::uint64_t columns, std::uint64_t row_stride, std::uint64_t column_stride) {
-    const dnnl_dims_t sizes = {static_cast<dnnl_dim_t>(rows), static_cast<dnnl_dim_t>(columns)};
-    const dnnl_dims_t strides = {static_cast<dnnl_dim_t>(row_stride), static_cast<dnnl_dim_t>(column_stride)};
-    dnnl_memory_desc_t description = nullptr;
-    check(library.memory_desc_create_with_strides(&description, 2, sizes, type, strides), "describe a matrix");
-    return {description, library.memory_desc_destroy};
-}
-
-Owned<dnnl_memory> view(const OneDnn &library, const_dnnl_memory_desc_t description, const void *values) {
-    dnnl_memory_t memory = nullptr;
-    check(library.memory_create(&memory, description, library.engine(), const_cast<void *>(values)),
-          "view a matrix");
-    return {memory, library.memory_destroy};
-}
-
-// tile[rows][columns] = rowsᵀ·columns over `tokens` tokens of two factors.
-class Multiplication {
-public:
-    Multiplication(const OneDnn &library, const Product &product, std::uint64_t rows, std::uint64_t columns,
-                   std::uint64_t tokens)
-        : library_(library),
-          left_(describe(library, type_of(product.rows), rows, tokens, 1, product.rows.width)),
-          right_(describe(library, type_of(product.columns), tokens, columns, product.columns.width, 1)),
-          tile_(describe(library, dnnl_f32, rows, columns, columns, 1)),
-          description_(describe_product()) {}
-
-    std::uint64_t scratchpad_bytes() const { return library_.memory_desc_get_size(scratchpad()); }
-
-    void run(const void *left, const void *right, float *tile, void *scratchpad_memory) const {
-        dnnl_primitive_t created = nullptr;
-        check(library_.primitive_create(&created, description_.get()), "make a product");
-        const Owned<dnnl_primitive> primitive(created, library_.primitive_destroy);
-        dnnl_stream_t begun = nullptr;
-        check(library_.stream_create(&begun, library_.engine(), dnnl_stream_default_flags), "begin a stream");
-        const Owned<dnnl_stream> stream(begun, library_.stream_destroy);
-        const auto left_view = view(library_, left_.get(), left), right_view = view(library_, right_.get(), right);
-        const auto tile_view = view(library_, tile_.get(), tile);
-        const auto scratchpad_view = view(library_, scratchpad(), scratchpad_memory);
-        const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, left_view.get()},
-                                             {DNNL_ARG_WEIGHTS, right_view.get()},
-                                             {DNNL_ARG_DST, tile_view.get()},
-                                             {DNNL_ARG_SCRATCHPAD, scratchpad_view.get()}};
-        check(library_.primitive_execute(primitive.get(), stream.get(), std::size(arguments), arguments), "multiply");
-        check(library_.stream_wait(stream.get()), "end a product");
-    }
-
-private:
-    static dnnl_data_type_t type_of(const Factor &factor) {
-        return factor.type == SPEFT_SCALAR_FLOAT32 ? dnnl_f32 : dnnl_bf16;
-    }
-
-    const_dnnl_memory_desc_t scratchpad() const {
-        return library_.primitive_desc_query_md(description_.get(), dnnl_query_scratchpad_md, 0);
-    }
-
-    // Strict, whatever the environment asks of oneDNN: float32 is not to be rounded to less.
-    Owned<dnnl_primitive_desc> describe_product() const {
-        dnnl_primitive_attr_t created = nullptr;
-        check(library_.primitive_attr_create(&created), "make attributes");
-        const Owned<dnnl_primitive_attr> attributes(created, library_.primitive_attr_destroy);
-        check(library_.primitive_attr_set_scratchpad_mode(created, dnnl_scratchpad_mode_user), "take scratch memory");
-        check(library_.primitive_attr_set_fpmath_mode(created, dnnl_fpmath_mode_strict), "be strict");
-        dnnl_primitive_desc_t description = nullptr;
-        check(library_.matmul_primitive_desc_create(&description, library_.engine(), left_.get(), right_.get(),
-                                                    nullptr, tile_.get(), created),
-              "describe a product");
-        return {description, library_.primitive_desc_destroy};
-    }
-
-    const OneDnn &library_;
-    const Owned<dnnl_memory_desc> left_, right_, tile_;
-    const Owned<dnnl_primitive_desc> description_;
-};
 
 // The weight in tiles, which a worker multiplies whole in scratch of its own. What is seen in the last bits of the
 // sums, the size of a tile, does not depend on threads.
@@ -133,12 +43,14 @@ public:
     }
 
 private:
-    // The sizes that tiles or blocks have: whole, and what is left at the end.
-    static std::vector<std::uint64_t> sizes(std::uint64_t length, std::uint64_t whole) {
-        std::vector<std::uint64_t> sizes;
-        if (length >= whole) sizes.push_back(whole);
-        if (length % whole) sizes.push_back(length % whole);
-        return sizes;
+    // rowsᵀ·columns over `tokens` tokens of two factors.
+    Multiplication multiplication(std::uint64_t rows, std::uint64_t columns, std::uint64_t tokens) const {
+        return {library_,
+                {product_.rows.type, 1, product_.rows.width},
+                {product_.columns.type, product_.columns.width, 1},
+                rows,
+                columns,
+                tokens};
     }
 
     std::uint64_t tile_bytes() const { return tile_size_ * tile_size_ * sizeof(float); }
@@ -146,11 +58,10 @@ private:
     std::uint64_t scratchpad_bytes() const {
         const OneDnn::OnOneThread alone(library_);
         std::uint64_t most = 0;
-        for (const std::uint64_t rows : sizes(product_.rows.width, tile_size_))
-            for (const std::uint64_t columns : sizes(product_.columns.width, tile_size_))
-                for (const std::uint64_t tokens : sizes(arguments_.tokens, longest_block))
-                    most = std::max(most,
-                                    Multiplication(library_, product_, rows, columns, tokens).scratchpad_bytes());
+        for (const std::uint64_t rows : sizes_of_parts(product_.rows.width, tile_size_))
+            for (const std::uint64_t columns : sizes_of_parts(product_.columns.width, tile_size_))
+                for (const std::uint64_t tokens : sizes_of_parts(arguments_.tokens, longest_block))
+                    most = std::max(most, multiplication(rows, columns, tokens).scratchpad_bytes());
         return round_up(most, cache_line);
     }
 
@@ -159,7 +70,7 @@ private:
         const std::uint64_t columns = std::min(tile_size_, product_.columns.width - column);
         for (std::uint64_t token = 0; token < arguments_.tokens; token += longest_block) {
             const std::uint64_t tokens = std::min(longest_block, arguments_.tokens - token);
-            Multiplication(library_, product_, rows, columns, tokens)
+            multiplication(rows, columns, tokens)
                 .run(product_.rows.window(token, tokens, row, rows).values,
                      product_.columns.window(token, tokens, column, columns).values, tile, scratchpad);
             for (std::uint64_t r = 0; r < rows; ++r) add_row(row + r, column, columns, tile + r * columns);

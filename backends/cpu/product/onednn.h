@@ -1,4 +1,4 @@
-// Dense tiles of a product by oneDNN, each on one thread of ours; at a mask, their selected scalars.
+// Products in dense tiles by oneDNN, each on one thread of ours; at a mask, their selected scalars.
 #pragma once
 
 #include <cstdint>
@@ -12,5 +12,10 @@ const char *refuse_onednn(const speft_backend_device *device, const void *argume
 const char *refuse_onednn_amx(const speft_backend_device *device, const void *arguments);
 std::uint64_t onednn_scratch(const speft_backend_device &device, const speft_add_product &arguments);
 void add_product_onednn(const speft_backend_device &device, const speft_add_product &arguments, void *scratch);
+
+const char *refuse_multiply_onednn(const speft_backend_device *device, const void *arguments);
+const char *refuse_multiply_onednn_amx(const speft_backend_device *device, const void *arguments);
+std::uint64_t multiply_onednn_scratch(const speft_backend_device &device, const speft_multiply &arguments);
+void multiply_onednn(const speft_backend_device &device, const speft_multiply &arguments, void *scratch);
 
 }  // namespace speft::cpu

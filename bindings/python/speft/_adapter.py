@@ -82,7 +82,10 @@ class Adapter:
             - ``"mask"``: given with `set_mask`; ``"scores"``: given with `set_scores`
             - ``"score-function"``: computed by `score`
 
-            ``"sparsegrad"`` and ``"meprop"`` are `Unsupported` in this version.
+            Instead of once, each step's scalars are selected by its own gradient, and the mask is the union of
+            what was selected so far, with ``"meprop"``, the largest abs(g), and with ``"sparsegrad"``, the
+            largest abs(VgUᵀ) in a `Basis` that `bind_basis` gives each sparse parameter: `reselect` then comes
+            once the step's gradient is accumulated, before `gradient`, `clip_gradient` and `step`.
         scope: ``"global"``, one ranking over all sparse parameters; ``"per-tensor"``, the same share of
             each; or ``"per-row"``, the same share of each index of their first axis.
         density: the share of the sparse parameters' scalars to select, in (0, 1].
@@ -117,7 +120,8 @@ class Adapter:
         rate: ξ, of SpIEL: the share of the k selected scalars that a reselection replaces; None: 0.2. The
             first one replaces all.
         schedule: of SpIEL's rate, after step t: ``"linear"``, ξ(T-t)/T; ``"cosine"``, ξ/2·(1 + cos(πt/T));
-            ``"constant"``, ξ; ``"none"``, no further replacements; None: linear where there are
+            ``"constant"``, ξ; ``"none"``, no further replacements (of ``"sparsegrad"`` and ``"meprop"``:
+            a mask chosen once, by the mean of what was observed); None: linear where there are
             `total_steps`, else constant.
         candidates: K: how many scalars ``"spiel-ag"`` follows in a window, of all parameters together; None:
             k.
@@ -125,6 +129,7 @@ class Adapter:
             ``"change"`` of it since the last reselection; None: magnitude.
         keep_moments: whether scalars that stay selected in dynamic masks keep their moments. SpIEL's do.
         settled_limit: the most settled scalars: of more, those that changed least regain their original bits.
+            With ``"sparsegrad"`` and ``"meprop"``: the most scalars of the mask beside those of the step.
             None: any number.
         track_moves: whether `dropped` and `grown` tell what the last reselection moved: 4 bytes a scalar.
 
@@ -241,6 +246,7 @@ class Adapter:
         return AdapterState(
             selected=bool(state.selected),
             merged=bool(state.merged),
+            attached=bool(state.attached),
             selection=name_of(state.method, SELECTIONS),
             steps=state.steps,
             observations=state.observations,
@@ -349,12 +355,33 @@ class Adapter:
         self._bound[position] = native
 
     def bind_basis(self, parameter: int | str, basis: Basis | None) -> None:
-        """Trains a parameter in a rotated basis; None: in the ordinary one. `Unsupported` in this version."""
+        """Trains a parameter in a basis, beside its weights; None: in the ordinary one. For ``"sparsegrad"``. ::
+
+            adapter = speft.Adapter(context, [up], selection="sparsegrad", density=0.01)
+            adapter.bind_weights("up", weights)
+            adapter.bind_basis("up", basis)               # fitted; several parameters may share it
+            adapter.select()
+            adapter.linear_forward("up", x, y)            # y = x (W + VᵀΔU)ᵀ, in the host's forward pass
+            adapter.linear_backward("up", dy, dx)         # and in its backward pass, with
+            adapter.accumulate("up", x=x, dy=dy)
+            adapter.reselect()
+            adapter.step()
+
+        The mask, `deltas`, `gradient` and gradients given as `values` count in its directions. The basis is fitted
+        no more while an adapter trains in it.
+
+        Raises:
+            InvalidArgument: it is of another shape or of another context; or the parameter is dense.
+            InvalidState: it is not fitted; after an observation or `select`; or the selection is another.
+        """
         native = None if basis is None else basis.handle
         call(_capi.speft_bind_basis, self.handle, self._position(parameter), native)
 
     def merge(self) -> None:
         """Writes round(θ0+δ) into the bound weights; nothing to do when merged already, as after `select`.
+
+        A parameter in a basis becomes round(W + VᵀΔU), all of it. The adapter keeps a copy of W, and cannot be
+        trained, until `attach` or `unmerge`.
 
         Raises:
             InvalidArgument: an adapter from a file meets another base model than it was trained on.
@@ -362,11 +389,22 @@ class Adapter:
         """
         call(_capi.speft_merge, self.handle)
 
+    def attach(self) -> None:
+        """Puts what was learned into effect as training needs it, which is how `select` leaves it.
+
+        That is merged, but for parameters in a basis, which have their original bits: `linear_forward` and
+        `linear_backward` apply their deltas. Where there are none it is `merge`.
+
+        Raises:
+            InvalidArgument, InvalidState: as `merge` and `unmerge` do.
+        """
+        call(_capi.speft_attach, self.handle)
+
     def unmerge(self) -> None:
         """Writes the original bits back; nothing to do when unmerged already.
 
         Raises:
-            InvalidState: a selected weight is no longer what this adapter wrote there; nothing is written.
+            InvalidState: a weight is no longer what this adapter wrote there; nothing is written.
         """
         call(_capi.speft_unmerge, self.handle)
 
@@ -500,7 +538,8 @@ class Adapter:
         """Chooses again while training, when that is due: to be called after every step where masks move.
 
         The next step is refused as long as one is due. The gradients of sparse parameters are cleared, and
-        tensors that the adapter lent before are no longer its own.
+        tensors that the adapter lent before are no longer its own. With ``"sparsegrad"`` and ``"meprop"`` it
+        comes before the step instead, and selects the scalars of the gradient that has been accumulated.
 
         Returns:
             What moved, or None when none was due.
@@ -622,7 +661,7 @@ class Adapter:
         delta_only: bool = False,
         accumulate: bool = False,
     ) -> None:
-        """out = x (W+Δ)ᵀ, for weights that train unmerged. `Unsupported` in this version.
+        """out = x (W+Δ)ᵀ, where Δ is not in the weights: in a basis, or of an adapter that is unmerged.
 
         Args:
             parameter: which.
@@ -630,6 +669,10 @@ class Adapter:
             layout: of the weight: ``"out_in"`` or ``"in_out"``.
             delta_only: Δ in place of W+Δ.
             accumulate: added to what `out` holds.
+
+        Raises:
+            InvalidArgument: another shape or type; or the parameter is dense.
+            InvalidState: before `select`; Δ is in the weights; or they are not bound.
         """
         self._linear(_capi.speft_linear_forward, parameter, layout, delta_only, accumulate, {"x": x}, out)
 

@@ -43,7 +43,7 @@ class Basis:
         u, v = map(numpy.from_dlpack, basis.matrices())
         rotated = v @ gradient @ u.T
 
-    Σ dW dWᵀ and Σ dWᵀ dW are kept, in float32, and no gradients.
+    Σ dW dWᵀ and Σ dWᵀ dW are kept, in float32, and no gradients. `Adapter.bind_basis` trains in it.
 
     Args:
         context: where it lives.
@@ -122,7 +122,7 @@ class Basis:
             progress: called with (done, total) sides; anything true that it returns cancels.
 
         Raises:
-            InvalidState: nothing was observed.
+            InvalidState: nothing was observed, or an adapter trains in it.
             InvalidArgument: all gradients were 0.
         """
         call(_capi.speft_fit_basis, self.handle, progress_of(progress))

@@ -178,7 +178,8 @@ class AdapterState:
 
     Attributes:
         selected: whether the masks are chosen (or came from a file).
-        merged: whether the weights hold round(θ0+δ) now.
+        merged: whether the weights hold round(θ0+δ) now, those in a basis too.
+        attached: whether steps can be taken: merged, but for parameters in a basis. See `Adapter.attach`.
         selection: the method's name.
         steps: updates so far.
         observations: batches that the selection has seen.
@@ -193,6 +194,7 @@ class AdapterState:
 
     selected: bool
     merged: bool
+    attached: bool
     selection: str
     steps: int
     observations: int

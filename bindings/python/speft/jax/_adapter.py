@@ -18,7 +18,7 @@ from .. import _capi
 from .._adapter import Adapter
 from .._call import int64s, make
 from .._context import Context
-from .._errors import InvalidArgument, InvalidState
+from .._errors import InvalidArgument, InvalidState, Unsupported
 from .._files import Progress, Source, Target
 from .._options import DECAYS, AdapterState, Hyperparameters, Parameter, Reselection
 from .._selection import read_selection
@@ -119,7 +119,7 @@ class SparseAdapter:
 
     Raises:
         speft.InvalidArgument: a pattern matches nothing, or a leaf cannot be trained; the message names it.
-        speft.Unsupported: a leaf lies on another device, or on several.
+        speft.Unsupported: a leaf lies on another device, or on several; or the selection is not in this version.
     """
 
     _history: list[Reselection]
@@ -152,6 +152,8 @@ class SparseAdapter:
             np.asarray,
             lambda array: not np.issubdtype(array.dtype, np.integer),
         )
+        if method in ("sparsegrad", "meprop"):
+            raise Unsupported(f"selection {method!r} is not in this version of speft.jax")
         if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
         native = Adapter(

@@ -18,6 +18,7 @@ from .._context import Context, has_openmp
 from .._errors import InvalidArgument, InvalidState, Unsupported
 from .._options import AdapterState, Hyperparameters, Parameter, Reselection
 from .._selection import read_selection
+from ._bases import Bases
 from ._capture import capture_layers, hook_gradient
 from ._grasp import hessian_products
 from ._host import expose_values, ignore_in_data_parallel, train_only
@@ -41,6 +42,9 @@ _WITHOUT_GRADIENTS = (
     "mask",
     "scores",
 )
+
+# Selections of each step's own gradient.
+_BY_STEP = ("sparsegrad", "meprop")
 
 Batch = TypeVar("Batch")
 ScoreFunction = Callable[[str, torch.Tensor, torch.Tensor | None], torch.Tensor]
@@ -102,7 +106,11 @@ class SparseAdapter(torch.optim.Optimizer):
             - a dict from the name of each target to its mask (flat indices, integers) or to its scores
               (floats of its shape).
 
-            ``"sparsegrad"`` and ``"meprop"`` raise `speft.Unsupported` in this version.
+            - ``"meprop"``: not once, but for each step by its own gradient, the largest entries; what was
+              selected so far stays trained. No batch is needed before `select`.
+            - ``"sparsegrad"``: the same in a basis in which gradients are sparse, which `estimate` or `observe`
+              fits to the gradients of some batches. Targets are layers' weights, which stay as they are: the
+              layers compute with W + VᵀΔU, by the library. Their masks and deltas count in the basis.
         dense: patterns of parameters that are trained in full, as a new head is.
         optimizer: ``"adamw"``, ``"adam"``, ``"sgd"``, ``"lion"``, ``"sm3"`` or ``"adafactor"``; None: SM3 for
             ``"spiel-ma"``, which requires it, AdamW otherwise.
@@ -126,6 +134,11 @@ class SparseAdapter(torch.optim.Optimizer):
         total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments, settled_limit,
             track_moves: how masks move while training. See `speft.Adapter`, and `reselect`. `reselect_every`
             makes the masks of any selection dynamic but those of ``"weight-change"`` and of a dict.
+            ``schedule="none"`` makes those of ``"sparsegrad"`` and ``"meprop"`` stay as the mean of the observed
+            gradients chooses them.
+        basis: of ``"sparsegrad"``: one for each ``"kind"`` of target, those whose names differ in numbers alone,
+            or one for ``"each"``.
+        directions: of ``"sparsegrad"``: the most directions that a basis has on either side; None: all.
 
     Attributes:
         history: what each reselection has moved, since this object was made: `speft.Reselection`, with its
@@ -176,6 +189,8 @@ class SparseAdapter(torch.optim.Optimizer):
         keep_moments: bool | None = None,
         settled_limit: int | None = None,
         track_moves: bool | None = None,
+        basis: str = "kind",
+        directions: int | None = None,
     ):
         trained = resolve(model, targets, dense)
         method, given = read_selection(
@@ -188,6 +203,8 @@ class SparseAdapter(torch.optim.Optimizer):
             raise InvalidArgument(
                 "selection 'wanda' ranks by the inputs of layers: use gradient='activations'"
             )
+        if method == "sparsegrad" and gradient == "dense":
+            raise InvalidArgument("selection 'sparsegrad' replaces layers: use gradient='activations'")
         if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
         score = self._score = _fill_scores(selection) if callable(selection) else None
@@ -238,6 +255,9 @@ class SparseAdapter(torch.optim.Optimizer):
             "decay": decay,
         }
         self._attach(native, model, trained, gradient, hyperparameters)
+        self._selects_by_step = method in _BY_STEP and schedule != "none"
+        if method == "sparsegrad":
+            self._bases = Bases(native.context, self._targets, basis, directions)
 
     @classmethod
     def load(
@@ -320,7 +340,7 @@ class SparseAdapter(torch.optim.Optimizer):
             When it raises, `loss` too, all observations are forgotten, and the weights are as they were.
         """
         method = self._native.state.selection
-        if method in _WITHOUT_GRADIENTS:
+        if method in _WITHOUT_GRADIENTS or (method == "meprop" and self._selects_by_step):
             return
         self._refresh()
         weighed = ((batch, 1.0 if weight is None else float(weight(batch))) for batch in batches)
@@ -329,9 +349,13 @@ class SparseAdapter(torch.optim.Optimizer):
                 self._estimate_flow(loss, weighed)
             elif method in ("grasp", "grasp-code"):
                 self._estimate_products(loss, weighed)
+            elif self._bases is not None:
+                self._estimate_in_bases(loss, weighed)
             else:
                 self._estimate_gradients(loss, weighed)
         except BaseException:
+            if self._bases is not None:
+                self._bases.clear()
             with contextlib.suppress(InvalidState):  # not after a selection that stays
                 self._native.clear_observations()
             raise
@@ -352,7 +376,10 @@ class SparseAdapter(torch.optim.Optimizer):
             speft.InvalidState: after `select`; or a target received no gradient, which the message names.
         """
         self._refresh()
-        if self._gradient == "dense":
+        if self._bases is not None:
+            self._refuse_foreign_gradients()
+            self._bases.finish_batch()
+        elif self._gradient == "dense":
             self._observe_dense(weight)
         else:
             self._refuse_foreign_gradients()
@@ -370,7 +397,12 @@ class SparseAdapter(torch.optim.Optimizer):
             speft.InvalidArgument: fewer scalars can be selected than were asked for.
         """
         self._refresh()
+        if self._bases is not None:
+            if not self._selects_by_step:
+                raise InvalidState("call estimate first: it fits the basis, and then observes in it")
+            self._bases.bind(self._native)
         self._native.select(progress)
+        self._bases = None
         self._drop_gradients()
         self._expose()
         if self._trains_in_full:  # the weights have returned
@@ -414,6 +446,8 @@ class SparseAdapter(torch.optim.Optimizer):
         Raises:
             speft.InvalidState: after `select`.
         """
+        if self._bases is not None:
+            self._bases.clear()
         self._native.clear_observations()
         self._drop_gradients()
 
@@ -442,6 +476,7 @@ class SparseAdapter(torch.optim.Optimizer):
                 loss = closure()
         self._refresh()
         if self._selected:
+            self._select_step()
             self._bring_gradients()
         groups = [
             Hyperparameters(
@@ -467,6 +502,8 @@ class SparseAdapter(torch.optim.Optimizer):
         Args:
             set_to_none: as for any PyTorch optimizer: False leaves zeros, with which `step` goes on.
         """
+        if self._selected and self._native.state.reselection_due and self._selects_by_step:
+            self._native.clear_gradient()  # it was for no step: no scalar need be selected
         super().zero_grad(set_to_none=set_to_none)
         for target in self._targets:
             target.weight.grad = None
@@ -480,6 +517,17 @@ class SparseAdapter(torch.optim.Optimizer):
         for group in self.param_groups:
             yield from group["params"]
 
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """As PyTorch knows them. To look at them is to ask for the gradient of what is trained."""
+        if getattr(self, "_selects_by_step", False):
+            self._select_step()
+        return self._groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        self._groups = groups
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refused once the adapter is made: what is trained is said by `targets` and `dense`."""
         if getattr(self, "_closed", None) is not None:
@@ -491,11 +539,26 @@ class SparseAdapter(torch.optim.Optimizer):
     def merge(self) -> None:
         """Writes the trained weights into the model; nothing to do when they are there, as after `select`.
 
+        With ``"sparsegrad"`` that is another state than the one it is trained in: see `attach`.
+
         Raises:
             speft.InvalidState: not selected, or another adapter is merged into the same weights.
         """
         self._refresh()
         self._native.merge()
+        self._announce_change()
+
+    def attach(self) -> None:
+        """Puts what was learned into effect as training needs it, as it is after `select`.
+
+        That is `merge` but for ``"sparsegrad"``, whose targets get their original weights back, and whose layers
+        compute with the deltas beside them.
+
+        Raises:
+            speft.InvalidState: not selected, or a weight was changed by somebody else.
+        """
+        self._refresh()
+        self._native.attach()
         self._announce_change()
 
     def unmerge(self) -> None:
@@ -592,16 +655,17 @@ class SparseAdapter(torch.optim.Optimizer):
         self._bind(before, None)
         try:
             self._bind(resumed, self._trained)
-            resumed.merge()
+            resumed.attach()
         except BaseException:
             resumed.close()
             self._bind(before, self._trained)
             if self._selected:
-                before.merge()
+                before.attach()
             raise
         before.close()
         resumed.clear_gradient()
         self._native = resumed
+        self._bases = None  # they came with it
         if self._selected:
             self._show_values()
         else:
@@ -647,12 +711,36 @@ class SparseAdapter(torch.optim.Optimizer):
         """Whether dense gradients are taken as they arrive."""
         return self.capturing and (self._selected or self._estimating)
 
+    @property
+    def multiplying(self) -> bool:
+        """Whether layers compute by the library, with deltas that are not in their weights."""
+        if not self._in_basis or not self._selected or self._closed:
+            return False
+        state = self._native.state
+        return state.attached and not state.merged
+
+    def multiply(self, target: Target, inputs: torch.Tensor, *, layout: str, forward: bool) -> torch.Tensor:
+        """inputs (W+Δ)ᵀ, or inputs (W+Δ) of the backward pass: [tokens, …] of the inputs' type."""
+        self._refresh()
+        axis = 0 if (layout == "out_in") == forward else 1
+        outputs = torch.empty(
+            inputs.shape[0], target.weight.shape[axis], dtype=inputs.dtype, device=inputs.device
+        )
+        product = self._native.linear_forward if forward else self._native.linear_backward
+        product(target.index, inputs, outputs, layout=layout)
+        return outputs
+
     def receive(self, target: Target, examples: int | None = None, **gradient: Any) -> None:
         """Takes one contribution to a target's gradient from the backward pass."""
-        if self._estimating or target.values is None:
+        if self._bases is not None:
+            self._bases.observe(target, **gradient)
+        elif self._estimating or target.values is None:
             if self._by_example and examples:
                 gradient |= {"scale": float(examples), "example_offsets": _offsets(gradient["x"], examples)}
             self._native.observe(target.index, **gradient)
+        elif self._selects_by_step:
+            self._native.accumulate(target.index, **gradient)
+            target.received = True  # its scalars are selected when somebody looks
         else:
             self._take_over_gradient(target, target.values)
             self._native.accumulate(target.index, **gradient)
@@ -676,6 +764,21 @@ class SparseAdapter(torch.optim.Optimizer):
             self._native.accumulate(target.index, values=grad.detach().to(torch.float32).contiguous())
             target.received = True
             values.grad = target.gradient
+
+    def _select_step(self) -> None:
+        """Selects the scalars of a step whose gradient has arrived, where each step has its own."""
+        if not (self._selects_by_step and self._selected and self._native.state.reselection_due):
+            return
+        arrived = [target for target in self._targets if target.received]
+        self._refresh()
+        moved = self._native.reselect()
+        assert moved is not None
+        self.history.append(moved)
+        self._show_values()
+        for target in arrived:
+            target.received = True
+            assert target.values is not None
+            target.values.grad = target.gradient
 
     def _bring_gradients(self) -> None:
         """What a step is about to use, into the library."""
@@ -704,6 +807,22 @@ class SparseAdapter(torch.optim.Optimizer):
         finally:
             self._estimating = False
         _require_batches(observed)
+
+    def _estimate_in_bases(self, loss: Callable[[Any], torch.Tensor], batches: Iterator[Any]) -> None:
+        """Fits the bases; and where the masks are to stay, goes through the batches again, in the bases."""
+        assert self._bases is not None
+        weighed = list(batches)
+        _require_batches(len(weighed))
+        for batch, _ in weighed:
+            self._drop_gradients()
+            loss(batch).backward()
+            self._refuse_foreign_gradients()
+            self._bases.finish_batch()
+        if self._selects_by_step:
+            return
+        self._bases.bind(self._native)
+        self._bases = None
+        self._estimate_gradients(loss, iter(weighed))
 
     def _estimate_products(self, loss: Callable[[Any], torch.Tensor], batches: Iterator[Any]) -> None:
         weighed = list(batches)
@@ -786,7 +905,10 @@ class SparseAdapter(torch.optim.Optimizer):
         self.history: list[Reselection] = []
         self._trains_in_full = method == "weight-change"
         self._by_example = method == "fisher"
+        self._in_basis = method == "sparsegrad"
         self._estimating = self._suspended = False
+        self._bases: Bases | None = None
+        self._selects_by_step = False
         self._trained = trained
         self._targets = [target for target in trained if not target.dense]
         self._gradient = gradient
@@ -803,7 +925,7 @@ class SparseAdapter(torch.optim.Optimizer):
             self._undo.append(ignore_in_data_parallel(model, self._targets))
             self._undo.append(train_only(model, [target.weight for target in trained]))
             if native.state.selected:
-                self.merge()
+                self.attach()
                 self._expose()
         except BaseException:
             self.close()

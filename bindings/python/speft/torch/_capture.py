@@ -30,6 +30,13 @@ class Receiver(Protocol):
     def taking_dense(self) -> bool:
         """Whether dense gradients are taken as they arrive."""
 
+    @property
+    def multiplying(self) -> bool:
+        """Whether layers compute by `multiply` now."""
+
+    def multiply(self, target: Target, inputs: torch.Tensor, *, layout: str, forward: bool) -> torch.Tensor:
+        """The product of [tokens, features] with the target's weight and its delta."""
+
     def receive(self, target: Target, examples: int | None = None, **gradient: Any) -> None:
         """Takes one contribution, in a form that `speft.Adapter.accumulate` knows.
 
@@ -67,6 +74,12 @@ class CapturedForward:
 
     def __call__(self, *arguments: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
         weight = self.module.weight
+        receiver = self._receiver()
+        if receiver is not None and receiver.multiplying:
+            (x,) = (*arguments, *named.values())
+            y: torch.Tensor = _Multiply.apply(x, weight, self, receiver)
+            bias = self.module.bias
+            return y if bias is None else y + bias.to(y.dtype)
         if not (torch.is_grad_enabled() and weight.requires_grad) or self.receiver is None:
             return self.compute(*arguments, **named)
         (x,) = (*arguments, *named.values())
@@ -158,3 +171,34 @@ class _Capture(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             bias_gradient = tokens.sum(0).to(layer.module.bias.dtype)
         return dx, None, bias_gradient, None
+
+
+class _Multiply(torch.autograd.Function):
+    """A linear layer without its bias whose delta is not in its weight: both products are the library's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, layer: CapturedForward, receiver: Receiver
+    ) -> torch.Tensor:
+        autocast = torch.is_autocast_enabled(x.device.type)
+        dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+        inputs = x.detach().to(dtype).reshape(-1, x.shape[-1]).contiguous()
+        y = receiver.multiply(layer.target, inputs, layout=layer.layout, forward=True)
+        ctx.layer, ctx.receiver = layer, receiver
+        ctx.input_shape, ctx.input_dtype = x.shape, x.dtype
+        ctx.save_for_backward(inputs, weight)  # the weight tells when a step has come between
+        return y.view(*x.shape[:-1], y.shape[-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        inputs, _ = ctx.saved_tensors
+        layer, receiver = ctx.layer, ctx.receiver
+        tokens = dy.detach().reshape(-1, dy.shape[-1]).contiguous()
+        if ctx.needs_input_grad[1] and receiver.capturing:
+            receiver.receive(layer.target, x=inputs, dy=tokens, layout=layer.layout)
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = receiver.multiply(layer.target, tokens, layout=layer.layout, forward=False)
+            dx = dx.view(ctx.input_shape).to(ctx.input_dtype)
+        return dx, None, None, None

@@ -38,9 +38,10 @@ def test_options_are_refused_by_name(make_params, options, message):
         SparseAdapter(make_params(), **options)
 
 
-def test_planned_methods_are_refused_by_name(make_params):
-    with pytest.raises(speft.Unsupported, match=r"SPARSEGRAD|sparsegrad"):
-        SparseAdapter(make_params(), "head/*", selection="sparsegrad")
+@pytest.mark.parametrize("selection", ["sparsegrad", "meprop"])
+def test_planned_methods_are_refused_by_name(make_params, selection):
+    with pytest.raises(speft.Unsupported, match=selection):
+        SparseAdapter(make_params(), "head/*", selection=selection)
 
 
 def test_float64_is_refused_by_name():

@@ -417,24 +417,15 @@ def test_calls_from_inside_a_callback_are_busy(make_adapter):
 
 def test_what_this_version_does_not_have_says_so(make_adapter, context, tmp_path):
     adapter, weights, _ = make_adapter()
-    parameters = adapter.parameters
     quantized = speft.Quantized("nf4", codes=np.zeros(12, np.uint8), absmax=np.zeros(1, np.float32))
-    out = np.zeros((3, 6), np.float32)
-    x = np.zeros((3, 4), np.float32)
     for call in (
-        lambda: adapter.bind_basis("w", None),
         lambda: adapter.bind_weights("w", quantized),
-        lambda: adapter.linear_forward("w", x, out),
-        lambda: adapter.linear_backward("w", out, x, delta_only=True),
         lambda: context.quantize(weights, quantized),
         lambda: context.dequantize(quantized, weights),
         lambda: speft.Adapter(context, [declare(part="range", offset=(0,), extent=(3,))], budget=3),
     ):
         with pytest.raises(speft.Unsupported):
             call()
-    for selection in ("sparsegrad", "meprop"):
-        with pytest.raises(speft.Unsupported, match=selection):
-            speft.Adapter(context, parameters, budget=3, selection=selection)
 
 
 def test_closed_things_raise(make_adapter, context):

@@ -834,7 +834,7 @@ pub struct speft_adapter_state {
     pub struct_size: u32,
     /// 1 after select, or when loaded from a file
     pub selected: i32,
-    /// 1 while the weights hold round(θ0+δ)
+    /// 1 while the weights hold round(θ0+δ), those in a basis too
     pub merged: i32,
     /// SPEFT_SELECT_…
     pub method: i32,
@@ -853,7 +853,8 @@ pub struct speft_adapter_state {
     pub next_reselection: i64,
     /// 1: speft_reselect has to come before the next step
     pub reselection_due: i32,
-    pub reserved: i32,
+    /// 1 while steps can be taken: merge.h
+    pub attached: i32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -900,8 +901,8 @@ const _: () = {
         "Offset of field: speft_adapter_state::reselection_due",
     ][::core::mem::offset_of!(speft_adapter_state, reselection_due) - 72usize];
     [
-        "Offset of field: speft_adapter_state::reserved",
-    ][::core::mem::offset_of!(speft_adapter_state, reserved) - 76usize];
+        "Offset of field: speft_adapter_state::attached",
+    ][::core::mem::offset_of!(speft_adapter_state, attached) - 76usize];
 };
 unsafe extern "C" {
     /// Fills `*state`, whose struct_size the caller has set.
@@ -1053,7 +1054,7 @@ unsafe extern "C" {
  largest |entry| of each vector, the first one among equals, is positive. Where the gradients span fewer directions
  than there are, the others complete the basis and are arbitrary: speft_get_basis_state tells how many there are.
  `progress` may be NULL; it counts the sides, and after a cancelled or failed call U and V are as before.
- INVALID_STATE: no gradient was observed. INVALID_ARGUMENT: all of them were 0.*/
+ INVALID_STATE: no gradient was observed; an adapter trains in it. INVALID_ARGUMENT: all of them were 0.*/
     pub fn speft_fit_basis(
         basis: *mut speft_basis,
         progress: *const speft_progress,
@@ -1123,8 +1124,14 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 unsafe extern "C" {
-    /** Trains `parameter` in `basis`, which the adapter keeps alive. NULL: the ordinary basis. UNSUPPORTED in this
- version.*/
+    /** Trains `parameter` in `basis`, which the adapter keeps alive and which is fitted no more until the adapter is gone
+ (INVALID_STATE). NULL: the ordinary basis. Only where the method is SPARSEGRAD, which needs one for each of its sparse
+ parameters; several may share it.
+ The mask, the deltas Δ̃ and gradients of kind VALUES are [row_directions, column_directions] of it, row-major; those
+ of other kinds are those of W, and are brought into the basis here. W stays as it is, and Δ̃ beside it: the host's
+ layer computes with linear.h. Weight decay pulls Δ̃ to 0, whichever its kind.
+ INVALID_STATE: after the selection; after an observation; not fitted; another method. INVALID_ARGUMENT: another shape;
+ a dense parameter; a basis of another context.*/
     pub fn speft_bind_basis(
         adapter: *mut speft_adapter,
         parameter: i64,
@@ -1140,7 +1147,7 @@ pub struct speft_linear_options {
     pub layout: i32,
     /// 1: Δ in place of W + Δ, for hosts with a product of their own
     pub delta_only: i32,
-    /// 1: added to what the output holds
+    /// 1: added to what the output holds; else that is never read
     pub accumulate: i32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
@@ -1168,7 +1175,8 @@ unsafe extern "C" {
     pub fn speft_linear_options_init(options: *mut speft_linear_options, size: u32);
 }
 unsafe extern "C" {
-    /// y = x (W + Δ)ᵀ: x [tokens, in], y [tokens, out], the caller's. `options` may be NULL.
+    /** y = x (W + Δ)ᵀ: x [tokens, in], y [tokens, out], the caller's, float32, bfloat16 or float16. `options` may be NULL.
+ y overlaps no other.*/
     pub fn speft_linear_forward(
         adapter: *mut speft_adapter,
         parameter: i64,
@@ -1313,6 +1321,8 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Writes round(θ0+δ) into the bound weights. Does nothing when merged already (as after select and every step).
+ A parameter in a basis (basis.h) becomes round(W + Vᵀ Δ̃ U), all of it; the adapter keeps a copy of W until it is
+ unmerged or attached, and cannot be trained meanwhile.
  The first merge after a load keeps the original bits, and refuses a base model other than the one it was trained
  on (INVALID_ARGUMENT, by the hash in the file; nothing is written). Where the original bits are known, after a
  checkpoint's load or an unmerge, a parameter may also hold round(θ0+δ) already: a host that has restored its own
@@ -1324,8 +1334,17 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 unsafe extern "C" {
+    /** Puts what was learned into effect as training needs it, which is how speft_select leaves it: merged, but parameters in
+ a basis have their original bits, and speft_linear_… (linear.h) apply their deltas. Does nothing when attached
+ already. Where no parameter is in a basis it is speft_merge. Errors as of speft_merge and speft_unmerge.*/
+    pub fn speft_attach(
+        adapter: *mut speft_adapter,
+        error: *mut *mut speft_error,
+    ) -> speft_status;
+}
+unsafe extern "C" {
     /** Writes the original bits back. Does nothing when unmerged already. INVALID_STATE, with nothing written, when a
- selected weight is no longer what this adapter wrote there: "weights changed behind the adapter".*/
+ weight is no longer what this adapter wrote there: "weights changed behind the adapter".*/
     pub fn speft_unmerge(
         adapter: *mut speft_adapter,
         error: *mut *mut speft_error,
@@ -1505,8 +1524,9 @@ pub const SPEFT_SELECT_WANDA: i32 = 15;
 pub const SPEFT_SELECT_SPIEL_AG: i32 = 16;
 /// Masks that move by the second moments of SM3, which it requires: SpIEL-MA. Starts from a random mask.
 pub const SPEFT_SELECT_SPIEL_MA: i32 = 17;
-/// UNSUPPORTED in this version: 18 and 19.
+/// The largest |V dW Uᵀ| of each step's own gradient, in a basis (basis.h): SparseGrad (Chekalina et al. 2024).
 pub const SPEFT_SELECT_SPARSEGRAD: i32 = 18;
+/// The largest |g| of each step's own gradient: the same without a basis, after MeProp (Sun et al. 2017).
 pub const SPEFT_SELECT_MEPROP: i32 = 19;
 /// −|θ|
 pub const SPEFT_SELECT_SMALLEST_MAGNITUDE: i32 = 20;
@@ -1559,6 +1579,13 @@ pub const SPEFT_DROP_CHANGE: i32 = 1;
    MA: grows by √r_i·√c_j of SM3 among the scalars that were not selected before the drop. It has no window; γ only
  says when the first reselection is.
 
+ SPARSEGRAD and MEPROP: the mask is empty at first. Once the whole gradient of a step is accumulated, and before
+ speft_get_gradient, speft_clip_gradient and speft_step, `speft_reselect` selects the k largest |g| of it. The mask is
+ the union of what was selected so far, with δ = 0 for what is new; the gradient of the step is 0 in the rest of it.
+ AdamW and Adam, which alone are taken, are lazy: a weight whose gradient is 0 does not move, nor its moments, and its
+ age counts its own updates (up to 65,535). Until the reselection x and dy of each layer are copied, or dense gradients
+ added up. With SPEFT_SCHEDULE_NONE the mask is chosen once instead, by |ḡ| of observations, for any optimizer.
+
  Any other method but GIVEN_MASK, GIVEN_SCORES and WEIGHT_CHANGE: dynamic masks. After each step t = n·S the host
  observes again, where the method needs it, and `speft_reselect` selects anew, by the weights as trained; random masks
  draw anew. Scalars that leave stay as trained: they become *settled*, with their original bits and deltas, are saved
@@ -1568,11 +1595,11 @@ pub const SPEFT_DROP_CHANGE: i32 = 1;
 #[derive(Debug, Copy, Clone)]
 pub struct speft_schedule_options {
     pub struct_size: u32,
-    /// SPEFT_SCHEDULE_…, SpIEL's
+    /// SPEFT_SCHEDULE_…, SpIEL's; NONE also of SPARSEGRAD and MEPROP
     pub schedule: i32,
     /// T; 0: not known, the rate stays
     pub total_steps: i64,
-    /// S; 0: 20 for SpIEL, or T where that is less; fixed masks for other methods
+    /// S; 0: 1 for SPARSEGRAD and MEPROP; 20 for SpIEL, or T where that is less; fixed masks for other methods
     pub reselect_every: i64,
     /// γ in [1, S]; 0: 5, or S where that is less. SpIEL's
     pub window: i64,
@@ -1584,7 +1611,8 @@ pub struct speft_schedule_options {
     pub drop: i32,
     /// 1: with dynamic masks, scalars that stay selected keep their moments and ages. SpIEL always does.
     pub keep_moments: i32,
-    /// The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. 0: no limit.
+    /** The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. Of SPARSEGRAD and
+ MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments. 0: no limit.*/
     pub settled_limit: i64,
     /// 1: speft_get_moved tells what the last reselection has moved: 4 bytes for each dropped and each grown scalar.
     pub track_moves: i32,

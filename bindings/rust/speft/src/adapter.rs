@@ -76,8 +76,10 @@ impl<T: Which + ?Sized> Which for &T {
 pub struct AdapterState {
     /// Whether the masks are chosen, or came from a file.
     pub selected: bool,
-    /// Whether the weights hold round(θ0+δ) now.
+    /// Whether the weights hold all that was learned now: round(θ0+δ), and of parameters in a basis round(W+Vᵀ·Δ̃·U).
     pub merged: bool,
+    /// Whether steps can be taken: as [`Adapter::attach`] leaves it. Without a basis the same as `merged`.
+    pub attached: bool,
     /// The method; `None` for one that this version of the crate does not know.
     pub selection: Option<Selection>,
     /// Updates so far.
@@ -92,9 +94,11 @@ pub struct AdapterState {
     pub targeted_scalars: i64,
     /// No longer selected, but changed: dynamic masks.
     pub settled_scalars: i64,
-    /// The step after which the masks move next, the present one when that is due; `None`: they do not.
+    /// The step after which the masks move next, the present one when that is due; `None`: they do not, or by each
+    /// step's own gradient.
     pub next_reselection: Option<i64>,
-    /// Whether [`Adapter::reselect`] has to come before the next step.
+    /// Whether [`Adapter::reselect`] has to come before the next step: of SparseGrad and MeProp once a gradient has
+    /// arrived.
     pub reselection_due: bool,
 }
 
@@ -124,9 +128,11 @@ pub enum Moved {
 /// For each targeted parameter a mask, deltas, the original values and the optimizer's state.
 ///
 /// The host lends its weights, and gets them back to read: for each call that touches them with [`bind`](Self::bind),
-/// whose guard ends the loan, or for longer with [`bind_raw`](Self::bind_raw) and a promise. Five calls touch weights:
-/// [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect), [`merge`](Self::merge) and
-/// [`unmerge`](Self::unmerge). On the adapter itself they mean the raw bindings, on the guard the lent ones.
+/// whose guard ends the loan, or for longer with [`bind_raw`](Self::bind_raw) and a promise. Eight calls touch weights:
+/// [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect), [`merge`](Self::merge),
+/// [`attach`](Self::attach), [`unmerge`](Self::unmerge), [`linear_forward`](Self::linear_forward) and
+/// [`linear_backward`](Self::linear_backward). On the adapter itself they mean the raw bindings, on the guard the lent
+/// ones.
 ///
 /// A call that fails leaves the adapter and the weights as they were. An adapter can be sent to another thread; a call
 /// that meets another on the same context is `Busy`.
@@ -238,6 +244,7 @@ impl Adapter {
         Ok(AdapterState {
             selected: state.selected != 0,
             merged: state.merged != 0,
+            attached: state.attached != 0,
             selection: Selection::from_code(state.method),
             steps: state.steps,
             observations: state.observations,
@@ -325,13 +332,13 @@ impl Adapter {
     /// What rounding θ0+δ to the weight's type takes from what was learned, as a share of Σ|δ|, of one parameter.
     ///
     /// # Errors
-    /// `InvalidArgument` for a dense parameter; `InvalidState` while the original bits are not known: a loaded adapter,
-    /// before its first merge.
+    /// `InvalidArgument` for a dense parameter, and for one in a basis; `InvalidState` while the original bits are not
+    /// known: a loaded adapter, before its first merge.
     pub fn rounding_loss(&self, parameter: impl Which) -> Result<f64> {
         self.measure_rounding_loss(self.position(parameter)?)
     }
 
-    /// The same over all sparse parameters.
+    /// The same over all sparse parameters that are in no basis.
     ///
     /// # Errors
     /// As of [`rounding_loss`](Self::rounding_loss).
@@ -390,10 +397,11 @@ impl Adapter {
     ///
     /// # Safety
     /// Until then, while [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect),
-    /// [`merge`](Self::merge) or [`unmerge`](Self::unmerge) run on this adapter, the memory is there, is as large as the
-    /// shape and type say, and nobody else reads or writes it. Between such calls it is the host's to read and, with
-    /// care for what the adapter has written there, to write; it may even be freed, if it is unbound or bound anew
-    /// before the next one.
+    /// [`merge`](Self::merge), [`attach`](Self::attach), [`unmerge`](Self::unmerge),
+    /// [`linear_forward`](Self::linear_forward) or [`linear_backward`](Self::linear_backward) run on this adapter, the
+    /// memory is there, is as large as the shape and type say, and nobody else reads or writes it. Between such calls
+    /// it is the host's to read and, with care for what the adapter has written there, to write; it may even be freed,
+    /// if it is unbound or bound anew before the next one.
     ///
     /// # Errors
     /// `InvalidArgument` for a wrong shape, type or device; `InvalidState` when it overlaps memory that another adapter
@@ -433,11 +441,48 @@ impl Adapter {
         Ok(())
     }
 
-    /// Trains a parameter in a basis, which the adapter keeps alive; `None`: the ordinary one. `Unsupported` in this
-    /// version, which fits bases and does not train in them.
+    /// Trains a parameter in a basis, which is fitted no more until the adapter is gone; `None`: the ordinary basis.
+    /// Where the method is [`Selection::Sparsegrad`], which needs one for each of its sparse parameters; several may
+    /// share it.
+    ///
+    /// The mask, the deltas Δ̃ and [`Gradient::values`] are those of the matrix `[row_directions, column_directions]`,
+    /// row-major; other gradients are of W, and are brought into the basis here. W stays as it is and Δ̃ beside it: the
+    /// host's layer computes with [`linear_forward`](Self::linear_forward) and
+    /// [`linear_backward`](Self::linear_backward). Weight decay pulls Δ̃ to 0, whichever its kind.
+    ///
+    /// ```
+    /// use speft::*;
+    ///
+    /// let context = Context::new()?;
+    /// let (mut weights, slopes) = ([0.5_f32; 6], [0.0_f32, 2.0, 0.0, 0.0, 0.0, -1.0]);
+    /// let gradient = Gradient::dense(TensorView::new(&slopes, [2, 3])?);
+    /// let mut basis = Basis::new(&context, 2, 3)?;
+    /// basis.observe(&gradient)?;
+    /// basis.fit()?;
+    /// let mut adapter = Adapter::builder(&context)
+    ///     .selection(Selection::Sparsegrad)
+    ///     .budget(1)
+    ///     .parameter(Parameter::sparse("w", [2, 3], DataType::Float32))
+    ///     .build()?;
+    /// adapter.bind_basis("w", Some(&basis))?;
+    ///
+    /// let mut bound = adapter.bind([TensorViewMut::new(&mut weights, [2, 3])?])?;
+    /// bound.select()?; // no scalar yet
+    /// bound.accumulate("w", &gradient)?;
+    /// bound.reselect()?; // the largest of V·dW·Uᵀ
+    /// bound.step(Hyperparameters::new().learning_rate(0.25))?;
+    /// let x = [0.0_f32, 1.0, 0.0];
+    /// let mut y = [0.0_f32; 2];
+    /// bound.linear_forward("w", LinearOptions::new(), &TensorView::new(&x, [1, 3])?,
+    ///     &mut TensorViewMut::new(&mut y, [1, 2])?)?;
+    /// assert!((y[0] - 0.25).abs() < 1e-6 && y[1] == 0.5);
+    /// assert_eq!(bound.weights::<f32>("w")?, [0.5; 6]); // until they are merged
+    /// # speft::Result::Ok(())
+    /// ```
     ///
     /// # Errors
-    /// `Unsupported`.
+    /// `InvalidState`: after an observation or the selection; the basis is not fitted; another method.
+    /// `InvalidArgument`: a basis of another shape or context; a dense parameter.
     pub fn bind_basis(&mut self, parameter: impl Which, basis: Option<&Basis>) -> Result<()> {
         let position = self.position(parameter)?;
         let basis = basis.map_or(std::ptr::null_mut(), Basis::as_ptr);
@@ -528,10 +573,12 @@ impl Adapter {
     }
 
     /// Chooses the masks. The weights, which must be bound, equal round(θ0+δ) from here on. The larger score wins, then
-    /// the earlier parameter, then the smaller index; NaN is never selected.
+    /// the earlier parameter, then the smaller index; NaN is never selected. SparseGrad's and MeProp's masks are empty
+    /// until [`reselect`](Self::reselect), unless their curve is [`Rate::None`](crate::Rate::None).
     ///
     /// # Errors
-    /// `InvalidState`: already selected; nothing observed where the method needs it; weights not bound.
+    /// `InvalidState`: already selected; nothing observed where the method needs it; weights not bound; no basis where
+    /// the method needs it.
     /// `InvalidArgument`: fewer scalars can be selected than the budget asks for.
     pub fn select(&mut self) -> Result<()> {
         self.select_on(RAW, None)
@@ -564,6 +611,10 @@ impl Adapter {
     /// Chooses again while training, when that is due: to be called after every step where masks move. What has been
     /// accumulated is cleared. `None`: nothing was due.
     ///
+    /// [`Selection::Sparsegrad`] and [`Selection::Meprop`] choose by each step's own gradient, so that it comes before
+    /// the step: once the whole gradient is accumulated, and before [`gradient`](Self::gradient) and
+    /// [`clip_gradient`](Self::clip_gradient). The gradient stays, and is 0 but for what it has selected.
+    ///
     /// ```
     /// # use speft::*;
     /// # let context = Context::new()?;
@@ -587,8 +638,9 @@ impl Adapter {
     /// ```
     ///
     /// # Errors
-    /// `InvalidState`: not selected; unmerged; weights not bound, or changed behind the adapter; nothing observed where
-    /// the method needs it. `InvalidArgument`: fewer scalars can be selected than are asked for. All is as before then.
+    /// `InvalidState`: not selected; not [attached](Self::attach); weights not bound, or changed behind the adapter;
+    /// nothing observed where the method needs it. `InvalidArgument`: fewer scalars can be selected than are asked for.
+    /// All is as before then.
     pub fn reselect(&mut self) -> Result<Option<Reselection>> {
         self.reselect_on(RAW, None)
     }
@@ -603,10 +655,11 @@ impl Adapter {
 
     // ---- training ----
 
-    /// Adds a gradient to the k values that a parameter has accumulated, as each layer's gradient arrives.
+    /// Adds a gradient to the k values that a parameter has accumulated, as each layer's gradient arrives. Of SparseGrad
+    /// and MeProp it is kept whole, until [`reselect`](Self::reselect).
     ///
     /// # Errors
-    /// `InvalidState` before the selection.
+    /// `InvalidState` before the selection, and where the scalars of this step are selected already.
     pub fn accumulate(&mut self, parameter: impl Which, gradient: &Gradient<'_>) -> Result<()> {
         let position = self.position(parameter)?;
         gradient.with_native(|gradient| {
@@ -619,7 +672,7 @@ impl Adapter {
     /// nothing has been accumulated since the last clear; writing them does not count as a gradient.
     ///
     /// # Errors
-    /// `InvalidState` before the selection.
+    /// `InvalidState` before the selection, and before a reselection that selects by this gradient.
     pub fn gradient(&mut self, parameter: impl Which) -> Result<TensorViewMut<'_>> {
         let position = self.position(parameter)?;
         let gradient = self.lend(|adapter, tensor, error| {
@@ -653,7 +706,8 @@ impl Adapter {
     /// before. Infinity only measures.
     ///
     /// # Errors
-    /// `InvalidArgument` when the norm is not finite; nothing is scaled then.
+    /// `InvalidArgument` when the norm is not finite; `InvalidState` before a reselection that selects by this gradient.
+    /// Nothing is scaled then.
     pub fn clip_gradient(&mut self, max_norm: f64) -> Result<f64> {
         let mut norm = 0.0;
         // SAFETY: the adapter lives.
@@ -665,13 +719,16 @@ impl Adapter {
     /// [`Hyperparameters`](crate::Hyperparameters), or [`StepOptions`] where there are groups.
     ///
     /// # Errors
-    /// `InvalidState`: not selected, unmerged, weights not bound, no gradient.
+    /// `InvalidState`: not selected; not [attached](Self::attach); a reselection is due; weights not bound; no gradient.
     pub fn step(&mut self, options: impl Into<StepOptions>) -> Result<()> {
         self.step_on(RAW, &options.into())
     }
 
     /// Writes round(θ0+δ) into the weights. Does nothing when merged already. The first merge after a load keeps the
     /// original bits.
+    ///
+    /// A parameter in a basis becomes round(W+Vᵀ·Δ̃·U), all of it; the adapter keeps a copy of W until it is unmerged or
+    /// attached, and cannot be trained meanwhile.
     ///
     /// # Errors
     /// `InvalidArgument` for another base model than the one it was trained on; `InvalidState`: not selected; weights
@@ -680,19 +737,34 @@ impl Adapter {
         self.merge_on(RAW)
     }
 
+    /// Puts what was learned into effect as training needs it, which is how [`select`](Self::select) leaves it: merged,
+    /// but parameters in a basis have their original bits, and their layers compute with
+    /// [`linear_forward`](Self::linear_forward). Does nothing when attached already. Where no parameter is in a basis it
+    /// is [`merge`](Self::merge).
+    ///
+    /// # Errors
+    /// As of [`merge`](Self::merge) and [`unmerge`](Self::unmerge).
+    pub fn attach(&mut self) -> Result<()> {
+        self.attach_on(RAW)
+    }
+
     /// Writes the original bits back. Does nothing when unmerged already.
     ///
     /// # Errors
-    /// `InvalidState`, with nothing written, when a selected weight is no longer what this adapter wrote there.
+    /// `InvalidState`, with nothing written, when a weight is no longer what this adapter wrote there.
     pub fn unmerge(&mut self) -> Result<()> {
         self.unmerge_on(RAW)
     }
 
-    /// out = x·(W+Δ)ᵀ, for weights that train unmerged: x `[tokens, in]`, out `[tokens, out]`. `Unsupported` in this
-    /// version.
+    /// out = x·(W+Δ)ᵀ, for parameters in a basis, and for adapters that are unmerged: x `[tokens, in]`, out
+    /// `[tokens, out]`, float32, bfloat16 or float16. Δ is the sparse delta, or Vᵀ·Δ̃·U in a basis. For few tokens no
+    /// matrix of W's size is formed.
     ///
     /// # Errors
-    /// `Unsupported`.
+    /// `InvalidState`: before the selection; where Δ is in the weights, whose own product has it already (merged, or
+    /// attached and not in a basis); weights not bound, or those of a loaded adapter not checked by a first
+    /// [`attach`](Self::attach), unless it is [`delta_only`](LinearOptions::delta_only). `InvalidArgument`: a dense
+    /// parameter; one that has not 2 axes; tensors of other shapes.
     pub fn linear_forward(
         &mut self,
         parameter: impl Which,
@@ -701,17 +773,13 @@ impl Adapter {
         out: &mut TensorViewMut<'_>,
     ) -> Result<()> {
         let position = self.position(parameter)?;
-        let (x, y) = (x.as_raw().native(), out.as_raw().native());
-        // SAFETY: the adapter lives; the views borrow what they show.
-        self.call(|adapter, error| unsafe {
-            sys::speft_linear_forward(adapter, position, &options.native(), x.as_ptr(), y.as_ptr(), error)
-        })
+        self.multiply_on(RAW, sys::speft_linear_forward, position, options, x, out)
     }
 
-    /// out = dy·(W+Δ): dy `[tokens, out]`, out `[tokens, in]`. `Unsupported` in this version.
+    /// out = dy·(W+Δ), the gradient of the layer's inputs: dy `[tokens, out]`, out `[tokens, in]`.
     ///
     /// # Errors
-    /// `Unsupported`.
+    /// As of [`linear_forward`](Self::linear_forward).
     pub fn linear_backward(
         &mut self,
         parameter: impl Which,
@@ -720,16 +788,12 @@ impl Adapter {
         out: &mut TensorViewMut<'_>,
     ) -> Result<()> {
         let position = self.position(parameter)?;
-        let (dy, dx) = (dy.as_raw().native(), out.as_raw().native());
-        // SAFETY: the adapter lives; the views borrow what they show.
-        self.call(|adapter, error| unsafe {
-            sys::speft_linear_backward(adapter, position, &options.native(), dy.as_ptr(), dx.as_ptr(), error)
-        })
+        self.multiply_on(RAW, sys::speft_linear_backward, position, options, dy, out)
     }
 
     // ---- files ----
 
-    /// Writes masks, deltas, names, options and the base's hash to a safetensors file; not the optimizer's state.
+    /// Writes masks, deltas, bases, names, options and the base's hash to a safetensors file; not the optimizer's state.
     ///
     /// # Errors
     /// `InvalidState` before the selection; `Io` when it cannot be written: the old file is untouched.
@@ -784,8 +848,9 @@ impl Adapter {
         })
     }
 
-    /// A new adapter with a file's parameters, masks and deltas: selected, unmerged, not bound. Bind every parameter,
-    /// then [`merge`](Self::merge). It can be trained on; the optimizer starts afresh.
+    /// A new adapter with a file's parameters, masks, deltas and bases: selected, unmerged, not bound. Bind every
+    /// parameter, then [`merge`](Self::merge), or [`attach`](Self::attach) where one is in a basis. It can be trained
+    /// on, with the masks as they are; the optimizer starts afresh.
     ///
     /// # Errors
     /// `Io` when it cannot be read; `Corrupt` when it is not such a file, or a bit of it has flipped; `Unsupported` when
@@ -867,10 +932,33 @@ impl Adapter {
         self.call(|adapter, error| unsafe { sys::speft_merge(adapter, error) })
     }
 
+    pub(crate) fn attach_on(&mut self, loan: u64) -> Result<()> {
+        self.keep_only(loan)?;
+        // SAFETY: the adapter lives, and so do the bound weights.
+        self.call(|adapter, error| unsafe { sys::speft_attach(adapter, error) })
+    }
+
     pub(crate) fn unmerge_on(&mut self, loan: u64) -> Result<()> {
         self.keep_only(loan)?;
         // SAFETY: the adapter lives, and so do the bound weights.
         self.call(|adapter, error| unsafe { sys::speft_unmerge(adapter, error) })
+    }
+
+    pub(crate) fn multiply_on(
+        &mut self,
+        loan: u64,
+        multiply: Multiply,
+        position: i64,
+        options: LinearOptions,
+        inputs: &TensorView<'_>,
+        out: &mut TensorViewMut<'_>,
+    ) -> Result<()> {
+        self.keep_only(loan)?;
+        let (inputs, outputs) = (inputs.as_raw().native(), out.as_raw().native());
+        // SAFETY: the adapter lives, and so do the bound weights; the views borrow what they show, `out` exclusively.
+        self.call(|adapter, error| unsafe {
+            multiply(adapter, position, &options.native(), inputs.as_ptr(), outputs.as_ptr(), error)
+        })
     }
 
     /// The loan that runs.
@@ -972,6 +1060,16 @@ type Load = unsafe extern "C" fn(
     *const sys::speft_load_options,
     *const std::ffi::c_char,
     *mut *mut sys::speft_adapter,
+    *mut *mut sys::speft_error,
+) -> sys::speft_status;
+
+/// `speft_linear_forward` or `speft_linear_backward`.
+pub(crate) type Multiply = unsafe extern "C" fn(
+    *mut sys::speft_adapter,
+    i64,
+    *const sys::speft_linear_options,
+    *const sys::speft_tensor,
+    *const sys::speft_tensor,
     *mut *mut sys::speft_error,
 ) -> sys::speft_status;
 

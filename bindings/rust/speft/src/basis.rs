@@ -95,8 +95,8 @@ fn directions(argument: &str, directions: Option<usize>) -> Result<i64> {
 /// Orthogonal U and V in which the gradients dW of one kind of matrix are sparse: V dW Uᵀ (SparseGrad).
 ///
 /// V's rows are the eigenvectors of Σ dW dWᵀ and U's those of Σ dWᵀ dW, over the gradients of several steps and layers.
-/// The sums are kept, in float32, and no gradients: 4 bytes × (rows² + columns² + rows·columns). Training in a basis is
-/// [not in this version](crate::Adapter::bind_basis).
+/// The sums are kept, in float32, and no gradients: 4 bytes × (rows² + columns² + rows·columns).
+/// [`Adapter::bind_basis`](crate::Adapter::bind_basis) trains in a basis.
 ///
 /// ```
 /// use speft::{Basis, Context, Gradient, TensorView};
@@ -151,7 +151,7 @@ impl Basis {
     /// afterwards, and fitted again. After a failure they are as before.
     ///
     /// # Errors
-    /// `InvalidState` when nothing was observed; `InvalidArgument` when all gradients were 0.
+    /// `InvalidState` when nothing was observed, or an adapter trains in it; `InvalidArgument` when all gradients were 0.
     pub fn fit(&mut self) -> Result<()> {
         self.fit_reporting(None)
     }

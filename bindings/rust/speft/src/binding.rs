@@ -2,15 +2,18 @@
 
 use std::ops::{Deref, DerefMut};
 
+use speft_sys as sys;
+
 use crate::adapter::{Adapter, Reselection, Which};
 use crate::callback::Report;
 use crate::error::{Error, Result};
+use crate::linear::LinearOptions;
 use crate::optimizer::StepOptions;
-use crate::tensor::{Element, TensorViewMut};
+use crate::tensor::{Element, TensorView, TensorViewMut};
 
 /// An [`Adapter`] whose weights are lent until this is dropped: what [`Adapter::bind`] returns.
 ///
-/// It is the adapter with the lent weights: the five calls that touch weights are its own, the others the adapter's.
+/// It is the adapter with the lent weights: the eight calls that touch weights are its own, the others the adapter's.
 /// In between the weights can be read here.
 ///
 /// ```
@@ -122,12 +125,50 @@ impl<'a> Bound<'a> {
         self.adapter.merge_on(self.loan)
     }
 
+    /// [`Adapter::attach`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn attach(&mut self) -> Result<()> {
+        self.adapter.attach_on(self.loan)
+    }
+
     /// [`Adapter::unmerge`] on the lent weights.
     ///
     /// # Errors
     /// As of the adapter's.
     pub fn unmerge(&mut self) -> Result<()> {
         self.adapter.unmerge_on(self.loan)
+    }
+
+    /// [`Adapter::linear_forward`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn linear_forward(
+        &mut self,
+        parameter: impl Which,
+        options: LinearOptions,
+        x: &TensorView<'_>,
+        out: &mut TensorViewMut<'_>,
+    ) -> Result<()> {
+        let position = self.adapter.position(parameter)?;
+        self.adapter.multiply_on(self.loan, sys::speft_linear_forward, position, options, x, out)
+    }
+
+    /// [`Adapter::linear_backward`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn linear_backward(
+        &mut self,
+        parameter: impl Which,
+        options: LinearOptions,
+        dy: &TensorView<'_>,
+        out: &mut TensorViewMut<'_>,
+    ) -> Result<()> {
+        let position = self.adapter.position(parameter)?;
+        self.adapter.multiply_on(self.loan, sys::speft_linear_backward, position, options, dy, out)
     }
 
     fn find(&self, parameter: impl Which) -> Result<usize> {

@@ -37,7 +37,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// SpIEL's defaults; masks of other methods stay, until [`reselect_every`](Self::reselect_every) is said.
+    /// SpIEL's defaults; SparseGrad and MeProp choose at each step; masks of other methods stay, until
+    /// [`reselect_every`](Self::reselect_every) is said.
     pub fn new() -> Self {
         Self { native: defaults!(speft_schedule_options_init), refusal: None }
     }
@@ -48,7 +49,7 @@ impl Schedule {
         self
     }
 
-    /// A reselection every so many steps.
+    /// A reselection every so many steps; of SparseGrad and MeProp that is 1.
     pub fn reselect_every(mut self, steps: u64) -> Self {
         self.native.reselect_every = count("reselect_every", steps, &mut self.refusal);
         self
@@ -69,7 +70,7 @@ impl Schedule {
         self
     }
 
-    /// SpIEL's: how the share falls.
+    /// SpIEL's: how the share falls. [`Rate::None`] also of SparseGrad and MeProp: they choose once.
     pub fn curve(mut self, curve: Rate) -> Self {
         self.native.schedule = curve.code();
         self
@@ -93,7 +94,8 @@ impl Schedule {
         self
     }
 
-    /// The most settled scalars; of more, those with the least |δ| regain their original bits.
+    /// The most settled scalars; of more, those with the least |δ| regain their original bits. Of SparseGrad and MeProp:
+    /// the most scalars of the mask beside those of the step.
     pub fn settled_limit(mut self, limit: u64) -> Self {
         self.native.settled_limit = count("settled_limit", limit, &mut self.refusal);
         self

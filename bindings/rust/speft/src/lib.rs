@@ -93,6 +93,15 @@ pub fn abi_version() -> u32 {
 /// ```
 ///
 /// ```compile_fail
+/// # fn refused(mut adapter: speft::Adapter) -> speft::Result<()> {
+/// let deltas = adapter.deltas("w")?;
+/// adapter.attach()?;
+/// deltas.len();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
 /// # fn refused(mut basis: speft::Basis) -> speft::Result<()> {
 /// let (u, v) = basis.matrices()?;
 /// basis.fit()?;
@@ -111,6 +120,7 @@ pub fn abi_version() -> u32 {
 /// # fn accepted(mut adapter: speft::Adapter) -> speft::Result<()> {
 /// adapter.deltas("w")?.len();
 /// adapter.reselect()?;
+/// adapter.attach()?;
 /// # Ok(())
 /// # }
 /// fn send<T: Send>() {}

@@ -1,4 +1,4 @@
-//! A linear layer whose delta is applied on the fly. `Unsupported` in this version.
+//! A linear layer whose delta is applied on the fly: how it multiplies.
 
 use speft_sys as sys;
 
@@ -6,6 +6,22 @@ use crate::native::defaults;
 use crate::options::Layout;
 
 /// How [`Adapter::linear_forward`](crate::Adapter::linear_forward) and its backward multiply.
+///
+/// ```
+/// # use speft::*;
+/// # let context = Context::new()?;
+/// # let mut weights = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// # let mut adapter = Adapter::builder(&context).selection(Selection::Magnitude).budget(2)
+/// #     .parameter(Parameter::sparse("w", [2, 3], DataType::Float32)).build()?;
+/// # let mut bound = adapter.bind([TensorViewMut::new(&mut weights, [2, 3])?])?;
+/// # bound.select()?;
+/// bound.unmerge()?; // the weights have their original bits
+/// let (x, mut y) = ([1.0_f32, 0.0, 1.0], [10.0_f32, 20.0]);
+/// let (x, mut out) = (TensorView::new(&x, [1, 3])?, TensorViewMut::new(&mut y, [1, 2])?);
+/// bound.linear_forward("w", LinearOptions::new().accumulate(true), &x, &mut out)?;
+/// assert_eq!(y, [10.0 + 4.0, 20.0 + 10.0]); // no step was taken: Δ = 0
+/// # speft::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct LinearOptions(sys::speft_linear_options);
 
@@ -27,7 +43,7 @@ impl LinearOptions {
         self
     }
 
-    /// Adds to what the output holds.
+    /// Adds to what the output holds; else that is never read.
     pub fn accumulate(mut self, accumulate: bool) -> Self {
         self.0.accumulate = accumulate.into();
         self

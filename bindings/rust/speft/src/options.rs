@@ -48,9 +48,11 @@ named! {
         SpielAg = SPEFT_SELECT_SPIEL_AG "spiel-ag",
         /// Masks that move by the second moments of SM3: SpIEL-MA.
         SpielMa = SPEFT_SELECT_SPIEL_MA "spiel-ma",
-        /// `Unsupported` in this version.
+        /// The largest |V·dW·Uᵀ| of each step's own gradient, in a [`Basis`](crate::Basis) that is given with
+        /// [`Adapter::bind_basis`](crate::Adapter::bind_basis): SparseGrad. With AdamW and Adam, which are lazy then: a
+        /// weight that a step does not select does not move, nor do its moments.
         Sparsegrad = SPEFT_SELECT_SPARSEGRAD "sparsegrad",
-        /// `Unsupported` in this version.
+        /// The largest |g| of each step's own gradient: the same without a basis, after MeProp.
         Meprop = SPEFT_SELECT_MEPROP "meprop",
         /// −|θ|
         SmallestMagnitude = SPEFT_SELECT_SMALLEST_MAGNITUDE "smallest-magnitude",
@@ -92,7 +94,8 @@ named! {
 }
 
 named! {
-    /// How many of the k selected scalars SpIEL replaces at step t, after the first time, when it is all of them.
+    /// How many of the k selected scalars SpIEL replaces at step t, after the first time, when it is all of them. Of
+    /// SparseGrad and MeProp, whether they choose at each step (`Default`) or once (`None`).
     pub enum Rate = "schedule" {
         /// `Linear` where the total of steps is known, else `Constant`.
         Default = SPEFT_SCHEDULE_DEFAULT "default",
@@ -102,7 +105,7 @@ named! {
         Cosine = SPEFT_SCHEDULE_COSINE "cosine",
         /// k·ξ
         Constant = SPEFT_SCHEDULE_CONSTANT "constant",
-        /// None: the masks of the first reselection stay.
+        /// None: the masks of the first reselection stay. SparseGrad and MeProp choose once, by what was observed.
         None = SPEFT_SCHEDULE_NONE "none",
     }
 }

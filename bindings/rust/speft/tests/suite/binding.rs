@@ -104,6 +104,15 @@ fn raw_bindings_stay_until_they_are_unbound() {
     assert_ne!(bits(&layer.weights), bits(&original));
     adapter.unmerge().unwrap();
     assert_eq!(bits(&layer.weights), bits(&original));
+    let (x, mut y, mut dx) = ([0.0_f32; 4], [1.0_f32; 6], [1.0_f32; 4]);
+    let mut out = TensorViewMut::new(&mut y, [1, 6]).unwrap();
+    adapter.linear_forward("w", LinearOptions::new(), &TensorView::new(&x, [1, 4]).unwrap(), &mut out).unwrap();
+    let mut out = TensorViewMut::new(&mut dx, [1, 4]).unwrap();
+    adapter.linear_backward("w", LinearOptions::new(), &TensorView::new(&y, [1, 6]).unwrap(), &mut out).unwrap();
+    assert_eq!((y, dx), ([0.0; 6], [0.0; 4])); // of zeros
+    adapter.attach().unwrap();
+    assert_ne!(bits(&layer.weights), bits(&original));
+    adapter.unmerge().unwrap();
     adapter.unbind("w").unwrap();
     refused(adapter.merge(), Status::InvalidState, "bound");
 }

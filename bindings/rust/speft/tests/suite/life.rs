@@ -26,7 +26,7 @@ fn an_adapter_lives_from_observation_to_unmerge() {
         assert_eq!(bound.mask("w").unwrap(), expected);
     }
     let state = adapter.state().unwrap();
-    assert!(state.selected && state.merged && !state.reselection_due);
+    assert!(state.selected && state.merged && state.attached && !state.reselection_due);
     assert_eq!((state.steps, state.observations, state.selection), (3, 1, Some(Selection::Snip)));
     assert_eq!((state.selected_scalars, state.trained_scalars, state.targeted_scalars), (5, 5, 24));
     assert_eq!((state.settled_scalars, state.next_reselection), (0, None));
@@ -43,9 +43,15 @@ fn an_adapter_lives_from_observation_to_unmerge() {
     let trained = layer.weights.clone();
     layer.bound(&mut adapter).unmerge().unwrap();
     assert_eq!(bits(&layer.weights), bits(&original));
-    assert!(!adapter.state().unwrap().merged);
+    let state = adapter.state().unwrap();
+    assert!(!state.merged && !state.attached);
     layer.bound(&mut adapter).merge().unwrap();
     assert_eq!(bits(&layer.weights), bits(&trained));
+    layer.bound(&mut adapter).unmerge().unwrap();
+    layer.bound(&mut adapter).attach().unwrap(); // which is to merge, where nothing is in a basis
+    assert_eq!(bits(&layer.weights), bits(&trained));
+    let state = adapter.state().unwrap();
+    assert!(state.merged && state.attached);
 }
 
 #[test]

@@ -132,6 +132,7 @@ fn calls_at_the_wrong_time() {
     let state = Status::InvalidState;
     refused(layer.bound(&mut adapter).step(Hyperparameters::new()), state, "select");
     refused(layer.bound(&mut adapter).merge(), state, "select");
+    refused(layer.bound(&mut adapter).attach(), state, "select");
     refused(layer.bound(&mut adapter).unmerge(), state, "select");
     refused(layer.bound(&mut adapter).select(), state, "observ");
     refused(layer.bound(&mut adapter).reselect(), state, "select");

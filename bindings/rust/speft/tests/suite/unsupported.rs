@@ -6,34 +6,6 @@ use crate::host::*;
 use speft::*;
 
 #[test]
-fn training_in_a_basis() {
-    let context = cpu();
-    let mut layer = Layer::new(130, [6, 4]);
-    let mut adapter = builder(&context, &layer).budget(5).build().unwrap();
-    train(&mut adapter, &mut layer, 0);
-    refused(adapter.bind_basis("w", None), Status::Unsupported, "basis");
-    refused(adapter.bind_basis("w", Some(&Basis::new(&context, 6, 4).unwrap())), Status::Unsupported, "basis");
-}
-
-#[test]
-fn a_linear_layer_on_the_fly() {
-    let context = cpu();
-    let mut layer = Layer::new(131, [6, 4]);
-    let mut adapter = builder(&context, &layer).budget(5).build().unwrap();
-    train(&mut adapter, &mut layer, 0);
-    let (narrow, wide) = (numbers(1, 8), numbers(2, 12));
-    let options = LinearOptions::new().layout(Layout::OutIn).delta_only(true).accumulate(true);
-    let mut out = vec![0.0_f32; 12];
-    let x = TensorView::new(&narrow, [2, 4]).unwrap();
-    let forward = adapter.linear_forward("w", options, &x, &mut TensorViewMut::new(&mut out, [2, 6]).unwrap());
-    refused(forward, Status::Unsupported, "linear");
-    let dy = TensorView::new(&wide, [2, 6]).unwrap();
-    let mut view = TensorViewMut::new(&mut out[..8], [2, 4]).unwrap();
-    refused(adapter.linear_backward("w", LinearOptions::default(), &dy, &mut view), Status::Unsupported, "linear");
-    assert_eq!(out, [0.0; 12]);
-}
-
-#[test]
 fn quantized_weights() {
     let context = cpu();
     let (codes, absmax, levels) = ([0_u8; 12], [1.0_f32; 1], [0.0_f32; 16]);
