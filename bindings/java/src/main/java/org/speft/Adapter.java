@@ -111,8 +111,8 @@ public final class Adapter extends Owner implements AutoCloseable {
 
     /**
      * The adapter in a file that {@link #save(Path)} wrote: selected, unmerged, and bound to nothing. Bind every one of
-     * its {@link #parameters}, then {@link #merge}. It can be trained on; the optimizer starts afresh, after a
-     * checkpoint too.
+     * its {@link #parameters}, then {@link #merge}, or {@link #attach} to train on; the optimizer starts afresh, after
+     * a checkpoint too. Bases are in the file.
      *
      * @param context where it will live
      * @param path of the file
@@ -152,7 +152,7 @@ public final class Adapter extends Owner implements AutoCloseable {
 
     /**
      * The adapter in a file that {@link #saveCheckpoint(Path)} wrote, to resume as if training had never stopped. Bind
-     * its {@link #parameters} and {@link #merge}, as after {@link #load(Context, Path)}; here the weights may hold the
+     * its {@link #parameters} and {@link #attach}, as after {@link #load(Context, Path)}; here the weights may hold the
      * merged bits already, as a checkpoint of the model does. What is passed at each step is not in the file.
      *
      * @param context where it will live
@@ -235,9 +235,10 @@ public final class Adapter extends Owner implements AutoCloseable {
             speft_adapter_state state = arena.own(new speft_adapter_state());
             arena.call(this, adapter -> Capi.speft_get_adapter_state(adapter, state));
             long next = state.getNext_reselection();
-            return new AdapterState(state.getSelected() != 0, state.getMerged() != 0, Selection.of(state.getMethod()),
-                    state.getSteps(), state.getObservations(), state.getSelected_scalars(), state.getTrained_scalars(),
-                    state.getTargeted_scalars(), state.getSettled_scalars(),
+            return new AdapterState(state.getSelected() != 0, state.getMerged() != 0, state.getAttached() != 0,
+                    Selection.of(state.getMethod()), state.getSteps(), state.getObservations(),
+                    state.getSelected_scalars(), state.getTrained_scalars(), state.getTargeted_scalars(),
+                    state.getSettled_scalars(),
                     next == 0 ? OptionalLong.empty() : OptionalLong.of(next), state.getReselection_due() != 0);
         }
     }
@@ -256,7 +257,8 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * The strictly increasing flat indices that were selected.
+     * The strictly increasing flat indices that were selected: into the parameter, or into the entries [row direction,
+     * column direction] of the basis that it trains in.
      *
      * @param parameter its position
      * @return [k], a copy
@@ -302,7 +304,8 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * What is added to the selected scalars; of a dense parameter the values that it is trained as.
+     * What is added to the selected scalars; of a dense parameter the values that it is trained as; in a basis the
+     * entries of Δ̃, where ΔW = Vᵀ Δ̃ U.
      *
      * @param parameter its position
      * @return [k] in the mask's order, a copy; bfloat16 deltas are widened, which is exact
@@ -331,6 +334,7 @@ public final class Adapter extends Owner implements AutoCloseable {
      *
      * @param parameter the position of a sparse one
      * @return in [0, 1], mostly
+     * @throws InvalidArgumentException of a dense parameter, or of one in a basis, whose deltas are not rounded
      * @throws InvalidStateException before {@link #select}, or of an adapter from a file before its first {@link
      *     #merge}
      */
@@ -354,9 +358,10 @@ public final class Adapter extends Owner implements AutoCloseable {
 
     /**
      * Lends the memory of one parameter, which is trained in place: only {@link #select}, {@link #step}, {@link
-     * #reselect}, {@link #merge} and {@link #unmerge} touch it, while they run. It may be bound to other memory any
-     * time: the contents must have moved with it. The buffer is kept reachable until then, or until it is unbound;
-     * whatever owns memory at an address, or behind another library's buffer, is the host's to keep.
+     * #reselect}, {@link #merge}, {@link #attach} and {@link #unmerge} touch it, while they run, and linear layers read
+     * it. It may be bound to other memory any time: the contents must have moved with it. The buffer is kept reachable
+     * until then, or until it is unbound; whatever owns memory at an address, or behind another library's buffer, is
+     * the host's to keep.
      *
      * @param parameter its position
      * @param weights of the parameter's shape and type, writable
@@ -431,11 +436,20 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * Trains a parameter in a rotated basis. This version fits bases, and does not train in them.
+     * Trains a parameter in a basis: {@link Selection#SPARSEGRAD} needs one for each sparse parameter, shared or not.
+     * The mask, the deltas Δ̃ and {@linkplain Gradient#values(Tensor) values} are then entries of [row directions,
+     * column directions]; gradients of other kinds stay those of the weight. The weight keeps its bits, and the host's
+     * layer computes with {@link #linearForward(int, Tensor, Tensor)} and {@link #linearBackward(int, Tensor, Tensor)},
+     * until {@link #merge}.
+     *
+     * <p>The basis lives as long as the adapter and what that has lent, whether it is closed or not, and is not fitted
+     * again meanwhile.
      *
      * @param parameter its position
-     * @param basis null for the ordinary one
-     * @throws UnsupportedException in this version
+     * @param basis fitted to matrices of the parameter's shape; null for the ordinary one
+     * @throws InvalidStateException after {@link #select} or an observation; the basis is not fitted since its last
+     *     gradient; another selection than {@link Selection#SPARSEGRAD}
+     * @throws InvalidArgumentException matrices of another shape; a dense parameter; a basis of another context
      */
     public void bindBasis(int parameter, Basis basis) {
         try (Arena arena = new Arena()) {
@@ -449,7 +463,9 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * Writes round(θ0+δ) into the bound weights; nothing to do when merged already, as after {@link #select}.
+     * Writes round(θ0+δ) into the bound weights; nothing to do when merged already, as after {@link #select} and every
+     * step where no parameter is in a basis. One in a basis becomes round(W + Vᵀ Δ̃ U), all of it; a copy of W is kept
+     * until {@link #attach} or {@link #unmerge}, and no step can be taken meanwhile.
      *
      * @throws InvalidArgumentException an adapter from a file meets another base model than it was trained on
      * @throws InvalidStateException not selected, not bound, or another adapter is merged into the same memory
@@ -461,9 +477,24 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
+     * Puts what was learned into effect as training needs it, and as {@link #select} leaves it: merged, but parameters
+     * in a basis have their original bits, and linear layers apply their deltas. Nothing to do when attached already;
+     * without a basis it is {@link #merge}.
+     *
+     * @throws InvalidArgumentException an adapter from a file meets another base model than it was trained on
+     * @throws InvalidStateException not selected, not bound, another adapter is merged into the same memory, or merged
+     *     weights are no longer what this adapter wrote there; nothing is written
+     */
+    public void attach() {
+        try (Arena arena = new Arena()) {
+            arena.call(this, Capi::speft_attach);
+        }
+    }
+
+    /**
      * Writes the original bits back; nothing to do when unmerged already.
      *
-     * @throws InvalidStateException a selected weight is no longer what this adapter wrote there; nothing is written
+     * @throws InvalidStateException a weight is no longer what this adapter wrote there; nothing is written
      */
     public void unmerge() {
         try (Arena arena = new Arena()) {
@@ -606,9 +637,11 @@ public final class Adapter extends Owner implements AutoCloseable {
 
     /**
      * Chooses the masks. The weights, which must be bound, equal round(θ0+δ) from here on. The larger score wins, then
-     * the earlier parameter, then the smaller index. NaN is never selected.
+     * the earlier parameter, then the smaller index. NaN is never selected. Masks of {@link Selection#SPARSEGRAD} and
+     * {@link Selection#MEPROP} that each step selects are empty at first: {@link #reselect} fills them.
      *
-     * @throws InvalidStateException already selected; nothing observed where the selection needs it; weights not bound
+     * @throws InvalidStateException already selected; nothing observed where the selection needs it; weights not bound;
+     *     a sparse parameter has no basis where the selection needs one
      * @throws InvalidArgumentException fewer scalars can be selected than the budget asks for
      */
     public void select() {
@@ -632,9 +665,13 @@ public final class Adapter extends Owner implements AutoCloseable {
      * Chooses again while training, when that is due: to be called after every step where masks move. The next step is
      * refused as long as one is due. What has been accumulated is cleared, and what was lent before is no longer valid.
      *
+     * <p>With {@link Selection#SPARSEGRAD} and {@link Selection#MEPROP} it comes before each step, when the gradient of
+     * the step is complete: it selects the k largest |g|. The mask is the union of all so far, and the gradient is 0 in
+     * the rest of it; such weights do not move in the step, nor do their moments.
+     *
      * @return what moved, or null when none was due
-     * @throws InvalidStateException not selected; unmerged; weights not bound, or changed behind the adapter; nothing
-     *     observed since the last selection where the method needs it
+     * @throws InvalidStateException not selected; unmerged, or merged with parameters in a basis; weights not bound, or
+     *     changed behind the adapter; nothing observed since the last selection where the method needs it
      * @throws InvalidArgumentException fewer scalars can be selected than are asked for; all is as before then
      */
     public Reselection reselect() {
@@ -669,8 +706,10 @@ public final class Adapter extends Owner implements AutoCloseable {
      * Adds a gradient to the k values that a parameter has accumulated.
      *
      * @param parameter its position
-     * @param gradient dense, from activations, or values of the mask (not of a dense parameter)
-     * @throws InvalidStateException before {@link #select}
+     * @param gradient dense, from activations, or values of the mask (not of a dense parameter, nor where the step's
+     *     scalars are selected by it)
+     * @throws InvalidStateException before {@link #select}; where the step's scalars are selected by its gradient, from
+     *     {@link #reselect} to {@link #step} or {@link #clearGradient()}
      */
     public void accumulate(int parameter, Gradient gradient) {
         requirePosition(parameter);
@@ -687,7 +726,8 @@ public final class Adapter extends Owner implements AutoCloseable {
      *
      * @param parameter its position
      * @return [k] in the mask's order, a copy; zeros when nothing has been accumulated since the last clear
-     * @throws InvalidStateException before {@link #select}
+     * @throws InvalidStateException before {@link #select}, or before {@link #reselect} where it selects the step's
+     *     scalars
      */
     public float[] gradient(int parameter) {
         return copied(() -> lendGradient(parameter));
@@ -699,7 +739,7 @@ public final class Adapter extends Owner implements AutoCloseable {
      *
      * @param parameter its position
      * @return float32 [k] in the mask's order
-     * @throws InvalidStateException before {@link #select}
+     * @throws InvalidStateException as of {@link #gradient}
      */
     public Tensor lendGradient(int parameter) {
         return lend(parameter, "gradient", false, Capi::speft_get_gradient);
@@ -727,6 +767,7 @@ public final class Adapter extends Owner implements AutoCloseable {
      * @param maxNorm above 0; {@link Double#POSITIVE_INFINITY} only measures
      * @return the norm before
      * @throws InvalidArgumentException the norm is not finite; nothing is scaled then
+     * @throws InvalidStateException as of {@link #gradient}
      */
     public double clipGradient(double maxNorm) {
         try (Arena arena = new Arena()) {
@@ -740,7 +781,7 @@ public final class Adapter extends Owner implements AutoCloseable {
      * One update of the deltas and of the weights, with the default hyperparameters, by what was accumulated, which is
      * then cleared.
      *
-     * @throws InvalidStateException not selected, unmerged, weights not bound, no gradient
+     * @throws InvalidStateException not selected, not attached, weights not bound, no gradient, a reselection is due
      */
     public void step() {
         step(new StepOptions());
@@ -769,13 +810,27 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * y = x (W+Δ)ᵀ, for weights that train unmerged.
+     * y = x (W+Δ)ᵀ, where Δ is not in the weight W: of a parameter in a basis, unless it is {@linkplain #merge merged},
+     * and of any while the adapter is {@linkplain #unmerge unmerged}. W lies [out, in].
      *
-     * @param parameter its position
+     * @param parameter the position of a sparse one
+     * @param x [tokens, in]; float32, bfloat16 or float16
+     * @param y [tokens, out], written, so that it overlaps no other memory; float32, bfloat16 or float16
+     * @throws InvalidArgumentException another shape; a dense parameter; a weight that has not two axes
+     * @throws InvalidStateException before {@link #select}; Δ is in the weight, whose own product has it; the weight is
+     *     not bound; of an adapter from a file, before its first {@link #attach} or {@link #merge}
+     */
+    public void linearForward(int parameter, Tensor x, Tensor y) {
+        linearForward(parameter, new LinearOptions(), x, y);
+    }
+
+    /**
+     * The same of a weight that lies in another way, of Δ alone, or added to what y holds.
+     *
+     * @param parameter the position of a sparse one
      * @param options layout and more
      * @param x [tokens, in]
      * @param y [tokens, out], written
-     * @throws UnsupportedException in this version
      */
     public void linearForward(int parameter, LinearOptions options, Tensor x, Tensor y) {
         Tensor.requireNonNull("options", options);
@@ -788,13 +843,24 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * dx = dy (W+Δ), for weights that train unmerged.
+     * dx = dy (W+Δ), the gradient of the inputs of {@link #linearForward(int, Tensor, Tensor)}, which says when there
+     * is one.
      *
-     * @param parameter its position
+     * @param parameter the position of a sparse one
+     * @param dy [tokens, out]; float32, bfloat16 or float16
+     * @param dx [tokens, in], written, so that it overlaps no other memory; float32, bfloat16 or float16
+     */
+    public void linearBackward(int parameter, Tensor dy, Tensor dx) {
+        linearBackward(parameter, new LinearOptions(), dy, dx);
+    }
+
+    /**
+     * The same of a weight that lies in another way, of Δ alone, or added to what dx holds.
+     *
+     * @param parameter the position of a sparse one
      * @param options layout and more
      * @param dy [tokens, out]
      * @param dx [tokens, in], written
-     * @throws UnsupportedException in this version
      */
     public void linearBackward(int parameter, LinearOptions options, Tensor dy, Tensor dx) {
         Tensor.requireNonNull("options", options);
@@ -863,6 +929,7 @@ public final class Adapter extends Owner implements AutoCloseable {
      * original bits, the optimizer's state, and what has been accumulated since the last clear.
      *
      * @param path of the file
+     * @throws InvalidStateException before {@link #select}, or while a reselection is due
      */
     public void saveCheckpoint(Path path) {
         saveCheckpoint(path, null);
@@ -1347,7 +1414,7 @@ public final class Adapter extends Owner implements AutoCloseable {
          * S: SpIEL reselects after step {@code window} and after every S steps from there on. With any other method but
          * given masks and scores and {@link Selection#WEIGHT_CHANGE}, the masks are dynamic: after every S steps the
          * host observes again, where the method needs it, and calls {@link Adapter#reselect}; scalars that leave stay
-         * as trained.
+         * as trained. {@link Selection#SPARSEGRAD} and {@link Selection#MEPROP} select at each step, and have no S.
          *
          * @param steps at least 1; 20 or T for SpIEL, never for others, unless it is given
          * @return this
@@ -1386,7 +1453,8 @@ public final class Adapter extends Owner implements AutoCloseable {
         }
 
         /**
-         * How SpIEL's rate falls.
+         * How SpIEL's rate falls; and whether {@link Selection#SPARSEGRAD} and {@link Selection#MEPROP} select at each
+         * step ({@link RateSchedule#DEFAULT}) or once ({@link RateSchedule#NONE}).
          *
          * @param curve {@link RateSchedule#DEFAULT} unless it is given
          * @return this
@@ -1437,7 +1505,8 @@ public final class Adapter extends Owner implements AutoCloseable {
         }
 
         /**
-         * The most settled scalars: of more, those that changed least regain their original bits.
+         * The most settled scalars: of more, those that changed least regain their original bits. With {@link
+         * Selection#SPARSEGRAD} and {@link Selection#MEPROP} the most of the mask beside those of the step.
          *
          * @param count at least 1; any number unless it is given
          * @return this

@@ -8,7 +8,25 @@ import org.speft.internal.speft_tensor;
 /**
  * Orthogonal U and V in which the gradients dW of one kind of matrix are sparse: V dW Uᵀ (SparseGrad). The rows of V
  * are the eigenvectors of Σ dW dWᵀ, those of U of Σ dWᵀ dW, over the gradients of several steps and layers. The sums
- * are kept, in float32, and no gradients. Training in a basis is not in this version: {@link Adapter#bindBasis}.
+ * are kept, in float32, and no gradients. An adapter that trains in it leaves the weights as they are:
+ *
+ * <pre>{@code
+ * try (Context context = Context.open("cpu"); Basis basis = new Basis(context, 96, 64);
+ *         Adapter adapter = Adapter.builder(context).selection(Selection.SPARSEGRAD).density(0.01)
+ *                 .sparse("up.weight", DType.FLOAT32, 96, 64).open()) {
+ *     basis.observe(Gradient.activations(x, dy)); // of several steps, and of layers that share it
+ *     basis.fit();
+ *     adapter.bindWeights(0, weights);
+ *     adapter.bindBasis(0, basis);
+ *     adapter.select();
+ *     adapter.linearForward(0, x, y); // once a step, in place of the layer's own products
+ *     adapter.linearBackward(0, dy, dx);
+ *     adapter.accumulate(0, Gradient.activations(x, dy));
+ *     adapter.reselect(); // the step's gradient is complete: its largest entries in the basis are trained
+ *     adapter.step(new Hyperparameters().lr(1e-3));
+ *     adapter.merge(); // the trained weights, for the layer's own products
+ * }
+ * }</pre>
  *
  * <p>A call that throws a {@link SpeftException} has changed nothing. It may be used from any thread, one call at a
  * time: see {@link Context}. After {@link #close} every method throws {@link IllegalStateException}.
@@ -89,7 +107,7 @@ public final class Basis extends Owner implements AutoCloseable {
      * Finds U and V: rows, eigenvalues falling, the largest |entry| of each positive. More can be observed afterwards,
      * and fitted again.
      *
-     * @throws InvalidStateException nothing was observed
+     * @throws InvalidStateException nothing was observed; an adapter trains in it
      * @throws InvalidArgumentException all gradients were 0
      */
     public void fit() {

@@ -16,7 +16,7 @@ public enum RateSchedule {
     /** ξ */
     CONSTANT(CapiConstants.SPEFT_SCHEDULE_CONSTANT),
 
-    /** No replacements after the first. */
+    /** No replacements after the first; masks of {@link Selection#SPARSEGRAD} and {@link Selection#MEPROP} stay. */
     NONE(CapiConstants.SPEFT_SCHEDULE_NONE);
 
     final int code;

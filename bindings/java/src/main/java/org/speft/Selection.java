@@ -56,10 +56,14 @@ public enum Selection {
     /** Random at first; then masks move to where SM3, the optimizer it requires, has the largest second moments. */
     SPIEL_MA(CapiConstants.SPEFT_SELECT_SPIEL_MA),
 
-    /** Unsupported in this version. */
+    /**
+     * The largest |V dW Uᵀ| of each step's own gradient, in the {@link Basis} of each parameter; see {@link
+     * Adapter#reselect()}. For AdamW and Adam. With {@link RateSchedule#NONE} chosen once instead, by the mean of what
+     * was observed, for other optimizers too.
+     */
     SPARSEGRAD(CapiConstants.SPEFT_SELECT_SPARSEGRAD),
 
-    /** Unsupported in this version. */
+    /** The largest |g| of each step's own gradient: as {@link #SPARSEGRAD}, without a basis. */
     MEPROP(CapiConstants.SPEFT_SELECT_MEPROP),
 
     /** −|θ| */

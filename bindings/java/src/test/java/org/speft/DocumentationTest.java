@@ -88,4 +88,22 @@ class DocumentationTest {
         compileAndRun("import java.nio.file.Path;\nimport org.speft.*;\npublic class Example {\n"
                 + "    public static void main(String[] arguments) {\n" + buffers + body + "\n    }\n}\n");
     }
+
+    @Test
+    void the_example_of_the_basis_trains() throws IOException {
+        String source = Files.readString(Path.of("src/main/java/org/speft/Basis.java"));
+        String body = first(source, "<pre>\\{@code\n(.*?)\n \\* \\}</pre>").replaceAll("(?m)^ \\* ?", "");
+        String output = compileAndRun("import org.speft.*;\npublic class Example {\n"
+                + "    private static Tensor filled(long rows, long columns) {\n"
+                + "        float[] values = new float[(int) (rows * columns)];\n"
+                + "        for (int i = 0; i < values.length; ++i) values[i] = (float) Math.sin(i * i);\n"
+                + "        return Tensor.copyOf(values, rows, columns);\n    }\n"
+                + "    public static void main(String[] arguments) {\n"
+                + "        Tensor weights = filled(96, 64), x = filled(20, 64), dy = filled(20, 96);\n"
+                + "        Tensor y = Tensor.allocate(DType.FLOAT32, 20, 96);\n"
+                + "        Tensor dx = Tensor.allocate(DType.FLOAT32, 20, 64);\n"
+                + body + "\n        System.out.println(java.util.Arrays.equals(weights.toFloats(), "
+                + "filled(96, 64).toFloats()));\n    }\n}\n");
+        assertEquals("false\n", output);
+    }
 }

@@ -21,6 +21,7 @@ class LifeTest {
             assertEquals(7, adapter.selectedCount(0) + adapter.selectedCount(1));
             assertEquals(5, adapter.selectedCount(2));
             assertTrue(adapter.state().merged());
+            assertTrue(adapter.state().attached());
             for (int step = 0; step < 3; ++step) scene.step();
             AdapterState state = adapter.state();
             assertEquals(3, state.steps());
@@ -41,6 +42,7 @@ class LifeTest {
             adapter.unmerge();
             assertArrayEquals(before, scene.weights[0].toFloats());
             assertFalse(adapter.state().merged());
+            assertFalse(adapter.state().attached());
             adapter.close();
             try (Adapter loaded = Adapter.load(scene.context, file)) {
                 for (int i = 0; i < 3; ++i) loaded.bindWeights(i, scene.weights[i]);

@@ -35,23 +35,6 @@ class PlannedTest {
         assertEquals(3, failure.status());
     }
 
-    @Test
-    void training_in_a_basis() {
-        unsupported("basis", () -> adapter.bindBasis(0, null));
-        try (Basis basis = new Basis(scene.context, 4, 6)) {
-            unsupported("basis", () -> adapter.bindBasis(0, basis));
-        }
-    }
-
-    @Test
-    void linear_layers() {
-        Tensor x = Numbers.tensor(1, 2, 6);
-        Tensor y = Numbers.tensor(1, 2, 4);
-        unsupported("linear", () -> adapter.linearForward(0, new LinearOptions(), x, y));
-        unsupported("linear",
-                () -> adapter.linearBackward(0, new LinearOptions(Layout.IN_OUT, true, true), y, x));
-    }
-
     @ParameterizedTest
     @EnumSource
     void quantized_weights(Quantized.Kind kind) {

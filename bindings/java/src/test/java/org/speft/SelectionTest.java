@@ -8,9 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
-import java.util.EnumSet;
 import java.util.List;
-import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
@@ -293,16 +291,9 @@ class SelectionTest {
 
     @ParameterizedTest
     @EnumSource
-    void every_method_is_made_or_refused_by_name(Selection selection) {
-        Set<Selection> planned = EnumSet.of(Selection.SPARSEGRAD, Selection.MEPROP);
+    void every_method_is_made(Selection selection) {
         UnaryOperator<Adapter.Builder> options = selection == Selection.MASK ? b -> b
                 : selection == Selection.SCORE_FUNCTION ? b -> b.budget(2).score((n, w, g, s) -> {}) : b -> b.budget(2);
-        if (planned.contains(selection)) {
-            UnsupportedException failure = org.junit.jupiter.api.Assertions.assertThrows(UnsupportedException.class,
-                    () -> new Scene(selection, options));
-            assertTrue(failure.getMessage().contains("method"), failure.getMessage());
-            return;
-        }
         try (Scene scene = new Scene(selection, options)) {
             assertEquals(selection, scene.adapter.state().selection());
         }
@@ -313,7 +304,7 @@ class SelectionTest {
     }
 
     /** The masks of the largest scores of all together. */
-    private static List<long[]> largest(List<float[]> scores, int budget) {
+    static List<long[]> largest(List<float[]> scores, int budget) {
         record Scalar(int parameter, int index, float score) {}
         List<Scalar> all = new ArrayList<>();
         for (int i = 0; i < scores.size(); ++i) {
