@@ -290,9 +290,7 @@ impl Player {
                 let x = x.view(known.data_type(), &[tokens, known.shape()[1]]);
                 let mut y = Array { words: vec![0; expected.words.len()], bytes: expected.bytes };
                 // SAFETY: the array has as many bytes, and nobody else sees it before the call is over.
-                let mut out = unsafe {
-                    TensorViewMut::from_raw(y.raw(known.data_type(), &[tokens, known.shape()[0]]))
-                };
+                let mut out = unsafe { TensorViewMut::from_raw(y.raw(known.data_type(), &[tokens, known.shape()[0]])) };
                 self.adapter().linear_forward(index(parameter), LinearOptions::new(), &x, &mut out).unwrap();
                 assert_eq!(y.elements::<u8>(), expected.elements::<u8>());
             }
