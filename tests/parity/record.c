@@ -83,13 +83,26 @@ static const struct scenario scenarios[] = {
     {"spiel-ma", FLOAT32, {METHOD(SPIEL_MA), PER_TENSOR, .density = 0.05, .seed = 5},
      .schedule = {.schedule = SPEFT_SCHEDULE_CONSTANT, .reselect_every = 2, .window = 2, .rate = 0.3, .track_moves = 1},
      .optimizer = {KIND(SM3)}},
+    {"meprop", BFLOAT16, {METHOD(MEPROP), GLOBAL, .density = 0.05},
+     .schedule = {.reselect_every = 1, .settled_limit = 30, .track_moves = 1}, .optimizer = {KIND(ADAMW)},
+     .weight_decay = 0.1},
+    {"sparsegrad", FLOAT32, {METHOD(SPARSEGRAD), PER_TENSOR, .budget = 6},
+     .schedule = {.reselect_every = 1, .track_moves = 1}, .optimizer = {KIND(ADAM)}, .format = SPEFT_FORMAT_COMPACT},
 };
 
 static int moves(const struct scenario *scenario) { return scenario->schedule.reselect_every > 0; }
 
+/* Its sparse parameters train beside their weights. */
+static int has_bases(const struct scenario *scenario) { return scenario->selection.method == SPEFT_SELECT_SPARSEGRAD; }
+
+/* Between a step's gradient and the step. */
+static int moves_by_step(const struct scenario *scenario) {
+    return has_bases(scenario) || scenario->selection.method == SPEFT_SELECT_MEPROP;
+}
+
 static void train(struct recorder *recorder, const struct scenario *scenario) {
-    /* What a mask has of a gradient is no gradient of SpIEL-AG's candidates. */
-    const int takes_values = scenario->selection.method != SPEFT_SELECT_SPIEL_AG;
+    /* What a mask has of a gradient is no gradient of SpIEL-AG's candidates, nor one to select by. */
+    const int takes_values = scenario->selection.method != SPEFT_SELECT_SPIEL_AG && !moves_by_step(scenario);
     speft_hyperparameters all;
     speft_hyperparameters_init(&all, sizeof all);
     all.learning_rate = 0.01;
@@ -99,20 +112,27 @@ static void train(struct recorder *recorder, const struct scenario *scenario) {
     for (uint32_t t = 1; t <= 6; ++t) {
         const enum gradient_form form = t % 3 == 1 ? DENSE : t % 3 == 2 ? ACTIVATIONS : takes_values ? VALUES : DENSE;
         accumulate_all(recorder, form, 100 + 10 * t);
+        if (t == 2) accumulate_all(recorder, DENSE, 300);
+        if (moves_by_step(scenario)) {
+            reselect(recorder, scenario->schedule.track_moves);
+            expect_masks(recorder);
+        }
         if (t == 2) {
-            accumulate_all(recorder, DENSE, 300);
             clip(recorder, 1.0);
             expect_gradients(recorder);
         }
         step(recorder, &all);
         expect_values(recorder);
-        if (moves(scenario)) {
+        if (moves(scenario) && !moves_by_step(scenario)) {
             if (scenario->observations && t % (uint32_t)scenario->schedule.reselect_every == 0)
                 observe_batch(recorder, scenario->observed, 1, scenario->announced, 500 + t);
             reselect(recorder, scenario->schedule.track_moves);
             expect_masks(recorder);
         }
-        if (t == 4) resume(recorder);
+        if (t == 4) {
+            resume(recorder);
+            if (has_bases(scenario)) attach(recorder);
+        }
     }
 }
 
@@ -128,6 +148,7 @@ static void play(const struct scenario *scenario, const char *folder, int thread
     start_recording(&recorder, folder, threads, &types[scenario->type]);
     create(&recorder, &selection, &optimizer, scenario->delta_type);
     bind_all(&recorder, 1);
+    if (has_bases(scenario)) bind_bases(&recorder);
     if (selection.method == SPEFT_SELECT_GIVEN_MASK) set_masks(&recorder, 20);
     if (selection.method == SPEFT_SELECT_GIVEN_SCORES) set_scores(&recorder, 30);
     if (selection.method == SPEFT_SELECT_WEIGHT_CHANGE) set_references(&recorder, 40);
@@ -137,6 +158,11 @@ static void play(const struct scenario *scenario, const char *folder, int thread
     expect_masks(&recorder);
     expect_values(&recorder);
     train(&recorder, scenario);
+    if (has_bases(scenario)) {
+        expect_linear(&recorder);
+        merge(&recorder);
+        expect_values(&recorder);
+    }
     unmerge(&recorder);
     expect_values(&recorder);
     merge(&recorder);

@@ -36,6 +36,7 @@ const char *name_of_method(int32_t method) {
         [SPEFT_SELECT_WEIGHT_CHANGE] = "weight-change", [SPEFT_SELECT_LOW_RANK] = "low-rank",
         [SPEFT_SELECT_WANDA] = "wanda",             [SPEFT_SELECT_SPIEL_AG] = "spiel-ag",
         [SPEFT_SELECT_SPIEL_MA] = "spiel-ma",       [SPEFT_SELECT_SMALLEST_MAGNITUDE] = "smallest-magnitude",
+        [SPEFT_SELECT_SPARSEGRAD] = "sparsegrad",   [SPEFT_SELECT_MEPROP] = "meprop",
     };
     return names[method];
 }
@@ -236,6 +237,55 @@ void set_references(struct recorder *recorder, uint32_t seed) {
     }
 }
 
+/* Gradients that are diagonal but for the order of their rows or columns: the basis is of unit vectors, in which every
+ * product is exact, whichever library computes it. */
+static void fill_permuted(speft_dtype dtype, void *to, const int64_t *shape, double factor) {
+    const int tall = shape[0] > shape[1];
+    memset(to, 0, (size_t)(shape[0] * shape[1]) * dtype.bits / 8);
+    for (int64_t i = 0; i < shape[tall]; ++i) {
+        const int64_t other = (5 * i + 3) % shape[!tall];
+        put(dtype, to, tall ? other * shape[1] + i : i * shape[1] + other, factor * (double)(i + 1) / 32);
+    }
+}
+
+void bind_bases(struct recorder *recorder) {
+    const speft_dtype dtype = recorder->type->dtype;
+    for (int i = 0; i < RECORDER_PARAMETERS; ++i) {
+        if (parameter_roles[i] == SPEFT_ROLE_DENSE) continue;
+        const int64_t *shape = parameter_shapes[i];
+        _Alignas(8) unsigned char memory[RECORDER_SCALARS * 4];
+        const speft_tensor dense = view(memory, dtype, 2, shape);
+        const speft_gradient gradient = {
+            .struct_size = sizeof gradient, .kind = SPEFT_GRADIENT_DENSE, .dense = &dense};
+        speft_tensor u, v;
+        speft_basis *basis = NULL;
+        speft_basis_options options;
+        speft_basis_options_init(&options, sizeof options);
+        options.rows = shape[0];
+        options.columns = shape[1];
+        options.row_directions = options.column_directions = shape[0] < shape[1] ? shape[0] : shape[1];
+        fprintf(recorder->commands, "basis %d row_directions=%" PRId64 " column_directions=%" PRId64 "\n", i,
+                options.row_directions, options.column_directions);
+        MUST(speft_create_basis(recorder->context, &options, &basis, &error));
+        for (int sign = -1; sign <= 1; sign += 2) {
+            fill_permuted(dtype, memory, shape, sign);
+            fprintf(recorder->commands, "observe-basis %d", i);
+            write_tensor(recorder, " dense ", &dense);
+            end_line(recorder);
+            MUST(speft_observe_basis(basis, &gradient, &error));
+        }
+        fprintf(recorder->commands, "fit-basis %d\n", i);
+        MUST(speft_fit_basis(basis, NULL, &error));
+        MUST(speft_get_basis(basis, &u, &v, &error));
+        fprintf(recorder->commands, "expect-basis %d", i);
+        write_tensor(recorder, " u=", &u);
+        write_tensor(recorder, " v=", &v);
+        fprintf(recorder->commands, "\nbind-basis %d\n", i);
+        MUST(speft_bind_basis(recorder->adapter, i, basis, &error));
+        speft_destroy_basis(basis);
+    }
+}
+
 typedef speft_status contribute(speft_adapter *, int64_t, const speft_gradient *, speft_error **);
 
 /* A gradient of one parameter in this form, written down and handed in. */
@@ -345,6 +395,11 @@ void reselect(struct recorder *recorder, int moves_are_tracked) {
     }
 }
 
+void attach(struct recorder *recorder) {
+    fputs("attach\n", recorder->commands);
+    MUST(speft_attach(recorder->adapter, &error));
+}
+
 void merge(struct recorder *recorder) {
     fputs("merge\n", recorder->commands);
     MUST(speft_merge(recorder->adapter, &error));
@@ -418,6 +473,24 @@ void expect_values(struct recorder *recorder) {
         write_tensor(recorder, " ", &deltas);
         fprintf(recorder->commands, "\nexpect-weights %d", i);
         write_tensor(recorder, " ", &weights);
+        end_line(recorder);
+    }
+}
+
+/* Each token has one input, a power of two: an output is rounded once, whichever library computes it. */
+void expect_linear(struct recorder *recorder) {
+    const speft_dtype dtype = recorder->type->dtype;
+    for (int i = 0; i < RECORDER_PARAMETERS; ++i) {
+        if (parameter_roles[i] == SPEFT_ROLE_DENSE) continue;
+        const int64_t x_shape[2] = {TOKENS, parameter_shapes[i][1]}, y_shape[2] = {TOKENS, parameter_shapes[i][0]};
+        _Alignas(8) unsigned char inputs[RECORDER_SCALARS * 4] = {0}, outputs[RECORDER_SCALARS * 4] = {0};
+        const speft_tensor x = view(inputs, dtype, 2, x_shape), y = view(outputs, dtype, 2, y_shape);
+        for (int64_t token = 0; token < TOKENS; ++token)
+            put(dtype, inputs, token * x_shape[1] + (3 * token + 1) % x_shape[1], token % 2 ? 0.5 : 0.25);
+        MUST(speft_linear_forward(recorder->adapter, i, NULL, &x, &y, &error));
+        fprintf(recorder->commands, "expect-linear %d tokens=%d", i, TOKENS);
+        write_tensor(recorder, " x=", &x);
+        write_tensor(recorder, " y=", &y);
         end_line(recorder);
     }
 }

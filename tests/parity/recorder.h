@@ -42,6 +42,9 @@ void set_masks(struct recorder *recorder, uint32_t seed);
 void set_scores(struct recorder *recorder, uint32_t seed);
 void set_references(struct recorder *recorder, uint32_t seed);
 
+/* A basis for each sparse parameter, fitted from two gradients. */
+void bind_bases(struct recorder *recorder);
+
 enum gradient_form { DENSE, ACTIVATIONS, EXAMPLES, VALUES };
 
 /* One batch: a gradient of every parameter, and its end. */
@@ -51,6 +54,7 @@ void accumulate_all(struct recorder *recorder, enum gradient_form form, uint32_t
 void clip(struct recorder *recorder, double max_norm);
 void step(struct recorder *recorder, const speft_hyperparameters *hyperparameters);
 void reselect(struct recorder *recorder, int moves_are_tracked);
+void attach(struct recorder *recorder);
 void merge(struct recorder *recorder);
 void unmerge(struct recorder *recorder);
 void reload(struct recorder *recorder, int32_t format);
@@ -59,6 +63,8 @@ void resume(struct recorder *recorder);
 void expect_masks(struct recorder *recorder);
 void expect_gradients(struct recorder *recorder);
 void expect_values(struct recorder *recorder);
+/* The products of layers that train in a basis. */
+void expect_linear(struct recorder *recorder);
 void finish_recording(struct recorder *recorder);
 
 const char *name_of_method(int32_t method);

@@ -185,6 +185,7 @@ BOOST_AUTO_TEST_CASE(empty_handles) {
     CHECK_REFUSED(invalid_argument, "adapter", adapter.save("file"));
     std::vector<float> values(4);
     CHECK_REFUSED(invalid_argument, "adapter", adapter.bind(0, values));
+    CHECK_REFUSED(invalid_argument, "adapter", adapter.attach());
     CHECK_REFUSED(invalid_argument, "context", Basis(context, {4, 4}));
     Basis basis;
     BOOST_TEST(!basis);
@@ -192,6 +193,7 @@ BOOST_AUTO_TEST_CASE(empty_handles) {
     CHECK_REFUSED(invalid_argument, "basis", basis.fit());
     CHECK_REFUSED(invalid_argument, "basis", basis.matrices());
     CHECK_REFUSED(invalid_argument, "basis", basis.state());
+    CHECK_REFUSED(invalid_argument, "basis", adapter.bind_basis(0, basis));
     basis.close();
     adapter = host::Model().make_adapter(context = host::make_context(), choose(Method::magnitude));
     adapter.close();
@@ -211,15 +213,6 @@ BOOST_FIXTURE_TEST_CASE(two_adapters_on_one_memory, Selected) {
 }
 
 BOOST_FIXTURE_TEST_CASE(what_is_planned_is_refused_by_name, Selected) {
-    CHECK_REFUSED(unsupported, "basis", adapter.bind_basis(0, Basis(context, {12, 8})));
-    CHECK_REFUSED(unsupported, "basis", adapter.bind_basis(0, Basis()));
-
-    std::vector<float> x(16), y(24);
-    CHECK_REFUSED(unsupported, "linear", adapter.linear_forward(0, view(x, {2, 8}), view(y, {2, 12})));
-    LinearOptions options;
-    options.delta_only = true;
-    CHECK_REFUSED(unsupported, "linear", adapter.linear_backward(0, view(y, {2, 12}), view(x, {2, 8}), options));
-
     std::vector<std::uint8_t> codes(48);
     std::vector<float> absmax(2);
     const QuantizedWeights quantized{WeightsKind::nf4, view(codes, {48}), 64, absmax};

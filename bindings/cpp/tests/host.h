@@ -3,9 +3,11 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -102,6 +104,19 @@ inline bool same_bits(const std::vector<float> &one, const std::vector<float> &o
 template <class T>
 std::vector<T> copy(speft::span<const T> values) {
     return std::vector<T>(values.begin(), values.end());
+}
+
+// The k largest absolute values, the first one among equals, as a sorted list.
+template <class Value>
+std::vector<std::int64_t> find_largest(const std::vector<Value> &values, std::size_t k) {
+    std::vector<std::int64_t> order(values.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int64_t one, std::int64_t other) {
+        return std::abs(values[static_cast<std::size_t>(one)]) > std::abs(values[static_cast<std::size_t>(other)]);
+    });
+    order.resize(k);
+    std::sort(order.begin(), order.end());
+    return order;
 }
 
 // What `call` throws as this class: its message. Anything else fails the test.

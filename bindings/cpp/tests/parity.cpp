@@ -114,6 +114,18 @@ private:
             const std::int64_t parameter = position(words);
             const Bytes original = read(words.next());
             adapter_.set_reference(parameter, TensorView(original.data(), dtype(parameter), shape(parameter)));
+        } else if (command == "basis") {
+            const std::int64_t parameter = position(words);
+            const Shape &whole = shape(parameter);
+            bases_[parameter] = Basis(context_, {whole.at(0), whole.at(1), words.integer("row_directions"),
+                                                 words.integer("column_directions")});
+        } else if (command == "observe-basis") {
+            with_gradient(words, [&](std::int64_t p, const Gradient &gradient) { bases_.at(p).observe(gradient); });
+        } else if (command == "fit-basis") {
+            bases_.at(position(words)).fit();
+        } else if (command == "bind-basis") {
+            const std::int64_t parameter = position(words);
+            adapter_.bind_basis(parameter, bases_.at(parameter));
         } else if (command == "begin") {
             adapter_.begin_observation(std::stod(words.next()));
         } else if (command == "finish") {
@@ -130,6 +142,8 @@ private:
             step(words);
         } else if (command == "reselect") {
             adapter_.reselect();
+        } else if (command == "attach") {
+            adapter_.attach();
         } else if (command == "merge") {
             adapter_.merge();
         } else if (command == "unmerge") {
@@ -256,6 +270,18 @@ private:
             BOOST_CHECK(bytes_of(adapter_.gradient(parameter)) == read(words.next()));
         } else if (command == "expect-weights") {
             BOOST_CHECK(weights_[index(parameter)] == read(words.next()));
+        } else if (command == "expect-basis") {
+            const auto [u, v] = bases_.at(parameter).matrices();
+            BOOST_CHECK(bytes_of(u) == read(words.key("u")));
+            BOOST_CHECK(bytes_of(v) == read(words.key("v")));
+        } else if (command == "expect-linear") {
+            const std::int64_t tokens = words.integer("tokens");
+            const Shape &whole = shape(parameter);
+            const Bytes x = read(words.key("x")), expected = read(words.key("y"));
+            Bytes y(expected.size());
+            adapter_.linear_forward(parameter, TensorView(x.data(), dtype(parameter), {tokens, whole.at(1)}),
+                                    MutableTensorView(y.data(), dtype(parameter), {tokens, whole.at(0)}));
+            BOOST_CHECK(y == expected);
         } else {
             give_up("unknown command " + command);
         }
@@ -301,6 +327,7 @@ private:
     Context context_;
     std::vector<Parameter> parameters_;
     AdapterOptions options_;
+    std::map<std::int64_t, Basis> bases_;
     Adapter adapter_;
     std::vector<Bytes> weights_;
 };

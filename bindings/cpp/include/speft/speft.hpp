@@ -187,7 +187,7 @@ enum class Method : std::int32_t {
     wanda = SPEFT_SELECT_WANDA,
     spiel_ag = SPEFT_SELECT_SPIEL_AG,
     spiel_ma = SPEFT_SELECT_SPIEL_MA,
-    sparsegrad = SPEFT_SELECT_SPARSEGRAD,
+    sparsegrad = SPEFT_SELECT_SPARSEGRAD,  // each parameter in a basis: Adapter::bind_basis
     meprop = SPEFT_SELECT_MEPROP,
     smallest_magnitude = SPEFT_SELECT_SMALLEST_MAGNITUDE,
     score_function = SPEFT_SELECT_SCORE_FUNCTION
@@ -805,7 +805,8 @@ struct Parameter {
     Shape extent = {};
 };
 
-/// selection.h: speft_schedule_options. 0 stands for the default that is written there.
+/// selection.h: speft_schedule_options. 0 stands for the default that is written there. SparseGrad and MeProp take
+/// Schedule::none, settled_limit and track_moves alone.
 struct ScheduleOptions {
     Schedule schedule = Schedule::standard;
     std::int64_t total_steps = 0;
@@ -885,8 +886,8 @@ struct LoadOptions {
 /// linear.h: speft_linear_options.
 struct LinearOptions {
     Layout layout = Layout::out_in;
-    bool delta_only = false;
-    bool accumulate = false;
+    bool delta_only = false;  ///< Δ in place of W + Δ, for programs with a product of their own
+    bool accumulate = false;  ///< added to what the output holds
 };
 
 /// basis.h: speft_basis_options. The matrices' shape, and how many rows V and U have; 0: all.
@@ -981,7 +982,8 @@ private:
 /// adapter.h: speft_adapter_state.
 struct AdapterState {
     bool selected = false;
-    bool merged = false;
+    bool merged = false;    ///< all that was learned is in the weights
+    bool attached = false;  ///< steps can be taken: as merged, unless parameters are in a basis
     Method method = Method::gradient;
     std::int64_t steps = 0;
     std::int64_t observations = 0;
@@ -1311,7 +1313,8 @@ private:
 
 // ---- bases ----
 
-/// basis.h: orthogonal U and V in which the gradients dW of one kind of matrix are sparse: V dW Uᵀ.
+/// basis.h: orthogonal U and V in which the gradients dW of one kind of matrix are sparse: V dW Uᵀ. It observes some and
+/// is fitted; Adapter::bind_basis trains in it.
 class Basis {
 public:
     /// An empty one, to be assigned to.
@@ -1343,7 +1346,8 @@ public:
     void observe(const Gradient &gradient) {
         gradient.lend([&](const speft_gradient *native) { detail::call(speft_observe_basis, handle_.get(), native); });
     }
-    /// Finds U and V from all gradients so far; `progress` counts the two sides.
+    /// Finds U and V from all gradients so far; `progress` counts the two sides. invalid_state while an adapter
+    /// trains in it.
     void fit(const Progress &progress = {}) {
         detail::call(speft_fit_basis, handle_.get(), detail::NativeProgress(progress).get());
     }
@@ -1448,6 +1452,7 @@ public:
         AdapterState found;
         found.selected = state.selected;
         found.merged = state.merged;
+        found.attached = state.attached;
         found.method = static_cast<Method>(state.method);
         found.steps = state.steps;
         found.observations = state.observations;
@@ -1473,12 +1478,24 @@ public:
     void unbind(std::int64_t parameter) {
         detail::call(speft_bind_weights, handle_.get(), parameter, static_cast<const speft_weights *>(nullptr));
     }
-    /// Trains a parameter in a basis, or with an empty one in the ordinary basis. Unsupported in this version.
+    /// Trains a parameter in a fitted basis, which Method::sparsegrad needs for each of its sparse parameters; before
+    /// any observation. Several may share it, and the program may close it at once. The mask and the deltas are of
+    /// [row_directions, column_directions] then; the weights stay as they are, and the layer's products are
+    /// linear_forward and linear_backward.
     void bind_basis(std::int64_t parameter, const Basis &basis) {
+        if (!basis) throw invalid_argument("basis must not be empty");
         detail::call(speft_bind_basis, handle_.get(), parameter, basis.native());
     }
-    /// Writes round(θ0+δ) into the bound weights. Nothing when merged already.
+    /// Trains it in the ordinary basis again.
+    void unbind_basis(std::int64_t parameter) {
+        detail::call(speft_bind_basis, handle_.get(), parameter, static_cast<speft_basis *>(nullptr));
+    }
+    /// Writes round(θ0+δ) into the bound weights. Nothing when merged already. Of a parameter in a basis it is all of
+    /// W + VᵀΔ̃U, and no step can be taken before attach or unmerge.
     void merge() { detail::call(speft_merge, handle_.get()); }
+    /// As training needs it, which is how select leaves it: merged, but parameters in a basis have their original bits.
+    /// Nothing when attached already; merge, where no parameter is in a basis.
+    void attach() { detail::call(speft_attach, handle_.get()); }
     /// Writes the original bits back. Nothing when unmerged already.
     void unmerge() { detail::call(speft_unmerge, handle_.get()); }
 
@@ -1518,6 +1535,8 @@ public:
     }
     /// Chooses again where masks move: to be called after each step. Empty when none was due. What has been accumulated
     /// is cleared, and what was lent before ends.
+    /// With SparseGrad and MeProp before each step instead, once all of its gradient is accumulated: it selects the
+    /// largest of that, which becomes the gradient at the new mask, to be lent, clipped and stepped by.
     std::optional<Reselection> reselect(const Progress &progress = {}) {
         const auto kept = kept_;
         auto moved = detail::make<speft_reselection>();
@@ -1561,7 +1580,7 @@ public:
         detail::call(speft_clip_gradient, handle_.get(), max_norm, &norm);
         return norm;
     }
-    /// One update by what was accumulated, which is then cleared.
+    /// One update by what was accumulated, which is then cleared. invalid_state while a reselection is due.
     void step(const StepOptions &options = {}) {
         if (options.gradient_scale == 0) throw invalid_argument("gradient_scale must not be 0");
         auto native = detail::make(speft_step_options_init);
@@ -1638,12 +1657,15 @@ public:
         return share;
     }
 
-    // -- layers that train unmerged: unsupported in this version --
+    // -- products of layers whose delta is not in their weights: in a basis, or unmerged --
 
+    /// y = x (W + Δ)ᵀ: x [tokens, in], y [tokens, out], float32, bfloat16 or float16. invalid_state where Δ is in the
+    /// weights, whose own product has it.
     void linear_forward(std::int64_t parameter, const TensorView &x, const MutableTensorView &y,
                         const LinearOptions &options = {}) {
         linear(speft_linear_forward, parameter, options, x, y);
     }
+    /// dx = dy (W + Δ): dy [tokens, out], dx [tokens, in].
     void linear_backward(std::int64_t parameter, const TensorView &dy, const MutableTensorView &dx,
                          const LinearOptions &options = {}) {
         linear(speft_linear_backward, parameter, options, dy, dx);

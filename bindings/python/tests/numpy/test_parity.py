@@ -31,6 +31,7 @@ class Player:
         self.parameters: list[speft.Parameter] = []
         self.options: dict = {}
         self.weights: dict[int, np.ndarray] = {}
+        self.bases: dict[int, speft.Basis] = {}
 
     def play(self) -> None:
         for line in (self.folder / "case.txt").read_text().splitlines():
@@ -130,6 +131,25 @@ class Player:
     def do_reference(self, position: str, file: str) -> None:
         self.adapter.set_reference(int(position), self.scalars(int(position), file)[1])
 
+    def do_basis(self, position: str, *, row_directions: str, column_directions: str) -> None:
+        rows, columns = self.parameters[int(position)].shape
+        self.bases[int(position)] = speft.Basis(
+            self.context,
+            rows,
+            columns,
+            row_directions=int(row_directions),
+            column_directions=int(column_directions),
+        )
+
+    def do_observe_basis(self, position: str, form: str, *files: str, **options: str) -> None:
+        self.bases[int(position)].observe(**self.contribution(int(position), form, *files, **options))
+
+    def do_fit_basis(self, position: str) -> None:
+        self.bases[int(position)].fit()
+
+    def do_bind_basis(self, position: str) -> None:
+        self.adapter.bind_basis(int(position), self.bases[int(position)])
+
     def do_begin(self, weight: str) -> None:
         self.adapter.begin_observation(float(weight))
 
@@ -155,6 +175,9 @@ class Player:
 
     def do_reselect(self) -> None:
         self.adapter.reselect()
+
+    def do_attach(self) -> None:
+        self.adapter.attach()
 
     def do_merge(self) -> None:
         self.adapter.merge()
@@ -197,6 +220,18 @@ class Player:
     def do_expect_gradient(self, position: str, file: str) -> None:
         gradient = np.from_dlpack(self.adapter.gradient(int(position)))
         assert gradient.tobytes() == self.array(file, "b").tobytes()
+
+    def do_expect_basis(self, position: str, *, u: str, v: str) -> None:
+        for matrix, file in zip(self.bases[int(position)].matrices(), (u, v), strict=True):
+            assert np.from_dlpack(matrix).tobytes() == self.array(file, "b").tobytes()
+
+    def do_expect_linear(self, position: str, *, tokens: str, x: str, y: str) -> None:
+        outputs, inputs = self.parameters[int(position)].shape
+        given = self.scalars(int(position), x, (int(tokens), inputs))[1]
+        array = np.empty((int(tokens), outputs), DTYPES[self.parameters[int(position)].dtype])
+        bits = self.parameters[int(position)].dtype == "bfloat16"
+        self.adapter.linear_forward(int(position), given, speft.bfloat16(array) if bits else array)
+        assert array.tobytes() == self.array(y, "b").tobytes()
 
 
 @pytest.mark.skipif("SPEFT_PARITY_CASES" not in os.environ, reason="SPEFT_PARITY_CASES: there are no cases")

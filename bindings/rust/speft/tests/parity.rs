@@ -97,6 +97,7 @@ struct Player {
     folder: PathBuf,
     /// Before the context and the memory, as they borrow nothing that the compiler sees.
     adapter: Option<Adapter>,
+    bases: HashMap<usize, Basis>,
     context: Option<Context>,
     parameters: Vec<Parameter>,
     choice: Option<Choice>,
@@ -182,6 +183,26 @@ impl Player {
                 let view = array.view(known.data_type(), known.shape());
                 self.adapter().set_reference(index(parameter), &view).unwrap();
             }
+            ["basis", parameter, keys @ ..] => {
+                let mut keys = Keys::new(keys);
+                let shape = self.parameters[index(parameter)].shape();
+                let basis = Basis::builder(self.context(), shape[0], shape[1])
+                    .row_directions(keys.take("row_directions"))
+                    .column_directions(keys.take("column_directions"))
+                    .build();
+                keys.end();
+                self.bases.insert(index(parameter), basis.unwrap());
+            }
+            ["observe-basis", parameter, gradient @ ..] => {
+                let mut basis = self.bases.remove(&index(parameter)).expect("a basis");
+                self.with_gradient(index(parameter), gradient, |_, gradient| basis.observe(gradient));
+                self.bases.insert(index(parameter), basis);
+            }
+            ["fit-basis", parameter] => self.bases.get_mut(&index(parameter)).expect("a basis").fit().unwrap(),
+            ["bind-basis", parameter] => {
+                let adapter = self.adapter.as_mut().expect("created");
+                adapter.bind_basis(index(parameter), Some(&self.bases[&index(parameter)])).unwrap();
+            }
             ["begin", weight] => self.adapter().begin_observation(weight.parse().unwrap()).unwrap(),
             ["finish", weight] => self.adapter().finish_observation(weight.parse().unwrap()).unwrap(),
             ["observe", parameter, gradient @ ..] => {
@@ -210,6 +231,7 @@ impl Player {
             }
             ["reselect"] => _ = self.adapter().reselect().unwrap(),
             ["unmerge"] => self.adapter().unmerge().unwrap(),
+            ["attach"] => self.adapter().attach().unwrap(),
             ["merge"] => self.adapter().merge().unwrap(),
             ["reload", format] => {
                 self.adapter().unmerge().unwrap();
@@ -251,6 +273,26 @@ impl Player {
             ["expect-weights", parameter, file] => {
                 let expected = self.array(file);
                 assert_eq!(self.memory[index(parameter)].elements::<u8>(), expected.elements::<u8>());
+            }
+            ["expect-basis", parameter, keys @ ..] => {
+                let mut keys = Keys::new(keys);
+                let (u, v) = self.bases[&index(parameter)].matrices().unwrap();
+                assert_eq!(bytes(&u), self.array(keys.text("u")).elements::<u8>());
+                assert_eq!(bytes(&v), self.array(keys.text("v")).elements::<u8>());
+                keys.end();
+            }
+            ["expect-linear", parameter, keys @ ..] => {
+                let mut keys = Keys::new(keys);
+                let tokens: usize = keys.take("tokens");
+                let (x, expected) = (self.array(keys.text("x")), self.array(keys.text("y")));
+                keys.end();
+                let known = self.parameters[index(parameter)].clone();
+                let x = x.view(known.data_type(), &[tokens, known.shape()[1]]);
+                let mut y = Array { words: vec![0; expected.words.len()], bytes: expected.bytes };
+                // SAFETY: the array has as many bytes, and nobody else sees it before the call is over.
+                let mut out = unsafe { TensorViewMut::from_raw(y.raw(known.data_type(), &[tokens, known.shape()[0]])) };
+                self.adapter().linear_forward(index(parameter), LinearOptions::new(), &x, &mut out).unwrap();
+                assert_eq!(y.elements::<u8>(), expected.elements::<u8>());
             }
             other => panic!("unknown command: {other:?}"),
         }

@@ -22,6 +22,7 @@ final class ParityCase implements AutoCloseable {
     private final Path folder;
     private final List<Parameter> parameters = new ArrayList<>();
     private final Map<Integer, Tensor> weights = new HashMap<>();
+    private final Map<Integer, Basis> bases = new HashMap<>();
     private Context context;
     private Adapter.Builder builder;
     private Adapter adapter;
@@ -64,6 +65,15 @@ final class ParityCase implements AutoCloseable {
                     read(words[2], DType.FLOAT32, parameters.get(position(words)).shape()));
             case "reference" -> adapter.setReference(position(plain(words, 3, words)),
                     read(words[2], parameters.get(position(words)).dtype(), parameters.get(position(words)).shape()));
+            case "basis" -> {
+                Map<String, String> keys = keys(words, 2, "row_directions", "column_directions");
+                long[] shape = parameters.get(position(words)).shape();
+                bases.put(position(words), new Basis(context, new BasisOptions(shape[0], shape[1],
+                        Long.parseLong(keys.get("row_directions")), Long.parseLong(keys.get("column_directions")))));
+            }
+            case "observe-basis" -> bases.get(position(words)).observe(gradient(words));
+            case "fit-basis" -> bases.get(position(plain(words, 2, words))).fit();
+            case "bind-basis" -> adapter.bindBasis(position(plain(words, 2, words)), bases.get(position(words)));
             case "begin" -> adapter.beginObservation(Double.parseDouble(plain(words, 2, words)[1]));
             case "observe" -> adapter.observe(position(words), gradient(words));
             case "finish" -> adapter.finishObservation(Double.parseDouble(plain(words, 2, words)[1]));
@@ -73,6 +83,7 @@ final class ParityCase implements AutoCloseable {
             case "step" -> step(keys(words, 1, "lr", "beta1", "beta2", "eps", "weight_decay", "decay", "momentum"));
             case "reselect" -> plain(words, 1, adapter).reselect();
             case "unmerge" -> plain(words, 1, adapter).unmerge();
+            case "attach" -> plain(words, 1, adapter).attach();
             case "merge" -> plain(words, 1, adapter).merge();
             case "reload" -> {
                 adapter.unmerge();
@@ -100,6 +111,13 @@ final class ParityCase implements AutoCloseable {
             case "expect-deltas" -> assertBytes(plain(words, 3, words)[2], adapter.lendDeltas(position(words)));
             case "expect-weights" -> assertBytes(plain(words, 3, words)[2], weights.get(position(words)));
             case "expect-gradient" -> assertBytes(plain(words, 3, words)[2], adapter.lendGradient(position(words)));
+            case "expect-basis" -> {
+                Map<String, String> keys = keys(words, 2, "u", "v");
+                assertArrayEquals(vector(keys.get("u"), DType.FLOAT32).toFloats(), bases.get(position(words)).u());
+                assertArrayEquals(vector(keys.get("v"), DType.FLOAT32).toFloats(), bases.get(position(words)).v());
+            }
+            case "expect-linear" -> expectLinear(parameters.get(position(words)), position(words),
+                    keys(words, 2, "tokens", "x", "y"));
             default -> throw new AssertionError("unknown command: " + words[0]);
         }
     }
@@ -108,6 +126,17 @@ final class ParityCase implements AutoCloseable {
         adapter = loaded;
         weights.forEach(adapter::bindWeights);
         adapter.merge();
+    }
+
+    private void expectLinear(Parameter parameter, int position, Map<String, String> keys) throws IOException {
+        long tokens = Long.parseLong(keys.get("tokens"));
+        long[] shape = parameter.shape();
+        Tensor x = read(keys.get("x"), parameter.dtype(), tokens, shape[1]);
+        int bytes = Math.toIntExact(tokens * shape[0]) * parameter.dtype().bytes();
+        Tensor y = Tensor.of(parameter.dtype(), ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder()), tokens,
+                shape[0]);
+        adapter.linearForward(position, new LinearOptions(), x, y);
+        assertBytes(keys.get("y"), y);
     }
 
     private static Parameter parameter(Map<String, String> keys) {
@@ -244,6 +273,7 @@ final class ParityCase implements AutoCloseable {
     @Override
     public void close() {
         if (adapter != null) adapter.close();
+        bases.values().forEach(Basis::close);
         if (context != null) context.close();
     }
 }
