@@ -88,6 +88,15 @@ SPEFT_API speft_status speft_get_basis_state(speft_basis *basis, speft_basis_sta
 SPEFT_API speft_status speft_bind_basis(speft_adapter *adapter, int64_t parameter, speft_basis *basis,
                                         speft_error **error);
 
+/* A new adapter without bases from one with some: of each parameter in a basis the share `density` (in (0, 1]) of its
+ * scalars with the largest |ΔW|, ΔW = Vᵀ Δ̃ U, as ordinary deltas; other parameters as they are. `*ordinary` is the
+ * caller's: selected, unmerged and bound to nothing, as after speft_load_adapter, with the method GIVEN_MASK. `*share` is
+ * how much of Σ ΔW² over all those parameters it keeps; 1 where ΔW is 0. Either may be NULL. The adapter stays as it is.
+ * INVALID_STATE: before the selection; no parameter in a basis; merged; weights not bound, or of a loaded adapter not
+ * known yet. INVALID_ARGUMENT: fewer scalars of a ΔW are not NaN. */
+SPEFT_API speft_status speft_leave_bases(speft_adapter *adapter, double density, speft_adapter **ordinary,
+                                         double *share, speft_error **error);
+
 SPEFT_END_DECLS
 
 #endif

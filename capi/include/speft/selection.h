@@ -205,6 +205,9 @@ typedef struct speft_selection_options {
     const speft_score_function *score;
     int32_t mean; /* SPEFT_MEAN_… */
     int32_t reserved;
+    /* Of SPARSEGRAD and MEPROP, where each step selects: of the k largest |g| those of at least this size, in a step whose
+     * gradient has fewer; 0 or more. The gradient is as accumulated, before any clipping. */
+    double threshold;
 } speft_selection_options;
 
 /* Defaults: GRADIENT, GLOBAL, EXACT; density, budget and rank are left 0 for the caller to choose. */
