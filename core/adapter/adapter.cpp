@@ -501,23 +501,28 @@ void Adapter::step(const StepOptions &options) {
     const Masks &masks = state.active.masks;
     static const Hyperparameters defaults;
     std::vector<Update> updates;
+    std::vector<std::size_t> arrived;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         const Parameter &parameter = parameters_[index];
         const auto group = static_cast<std::size_t>(parameter.group);
         if (!options.groups.empty() && group >= options.groups.size())
             refuse("step options: '" + parameter.name + "' is in group " + std::to_string(group) + ", and there are " +
                    std::to_string(options.groups.size()) + " groups");
-        if (masks.slots[index].count == 0) continue;
+        // Where each step selects, a parameter's first gradient makes its mask.
+        const bool awaited = by_step_ && parameter.role == Role::sparse && parameter.size > 0;
+        if (masks.slots[index].count == 0 && !awaited) continue;
         if (!state.gradients.present(index)) {
             if (!state.gradients.ever(index) && !options.allow_missing)
                 refuse_state("no gradient of '" + parameter.name + "' has arrived since the selection");
             continue;
         }
+        arrived.push_back(index);
+        if (masks.slots[index].count == 0) continue;
         updates.push_back({index, step_segment_of(state.active, index), state.gradients.values(masks, index),
                            options.groups.empty() ? &defaults : &options.groups[group]});
         updates.back().segment.rounding_key = rounding_key(index);
     }
-    if (updates.empty()) refuse_state("no gradient has arrived since the last step");
+    if (arrived.empty()) refuse_state("no gradient has arrived since the last step");
     std::optional<Candidates::Step> candidates;
     if (in_window()) {
         follow_host(state, 0, parameters_.size());
@@ -528,7 +533,7 @@ void Adapter::step(const StepOptions &options) {
     if (candidates) state.candidates->keep(std::move(*candidates));
     ++steps_;
     if (!options.keep_gradient)
-        for (const Update &update : updates) clear_gradient(update.parameter);
+        for (const std::size_t index : arrived) clear_gradient(index);
 }
 
 // ---- what is in it ----

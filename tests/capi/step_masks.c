@@ -357,6 +357,30 @@ static void test_a_threshold_selects_fewer(void) {
         check_brute(&scene, QUERY, &brute, expected);
     }
     CHECK(fewer >= BUDGET);
+    /* Nothing at all: a step in which nothing moves. */
+    memset(scene.gradients, 0, sizeof scene.gradients);
+    memcpy(expected, scene.weights[QUERY], sizeof expected);
+    accumulate_dense(scene.adapter, QUERY, &scene.gradient_views[QUERY]);
+    CHECK_OK(speft_reselect(scene.adapter, NULL, NULL, &error));
+    CHECK_OK(speft_step(scene.adapter, NULL, &error));
+    CHECK_EQUAL(read_state(scene.adapter).steps, STEPS + 1);
+    CHECK_BYTES(scene.weights[QUERY], expected, sizeof expected);
+    destroy_scene(&scene);
+}
+
+static void test_a_gradient_that_never_came(void) {
+    struct scene scene;
+    start(&scene, create_context(), SPEFT_SCOPE_PER_TENSOR, BUDGET, 0);
+    accumulate_dense(scene.adapter, VALUE, &scene.gradient_views[VALUE]);
+    accumulate_dense(scene.adapter, BIAS, &scene.gradient_views[BIAS]);
+    CHECK_OK(speft_reselect(scene.adapter, NULL, NULL, &error));
+    CHECK_REFUSED(&scene, SPEFT_INVALID_STATE, "'query.weight'", speft_step(scene.adapter, NULL, &error));
+    speft_step_options options;
+    speft_step_options_init(&options, sizeof options);
+    options.allow_missing = 1;
+    CHECK_OK(speft_step(scene.adapter, &options, &error));
+    CHECK_EQUAL(count_selected(scene.adapter, QUERY), 0);
+    CHECK_EQUAL(count_selected(scene.adapter, VALUE), BUDGET);
     destroy_scene(&scene);
 }
 
@@ -460,6 +484,7 @@ int main(void) {
     RUN(test_a_checkpoint_goes_on_where_it_was);
     RUN(test_a_mask_chosen_once);
     RUN(test_a_threshold_selects_fewer);
+    RUN(test_a_gradient_that_never_came);
     RUN(test_calls_out_of_order);
     RUN(test_refused_options);
     return check_result();
