@@ -199,9 +199,8 @@ private:
     Observation make_observation() const;
 
     // What is in the weights: residence.cpp.
-    struct Folded;
     void put_in_place(Training &training) const;
-    Folded fold(const Training &training, std::size_t parameter) const;
+    void fold(const Training &training, std::size_t parameter);
     void check_folded() const;
     void unfold();
     SparseMatrix delta_matrix(const Training &training, std::size_t parameter) const;

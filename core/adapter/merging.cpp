@@ -66,10 +66,13 @@ SparseMatrix Adapter::delta_matrix(const Training &training, std::size_t paramet
     return delta;
 }
 
-Adapter::Folded Adapter::fold(const Training &training, std::size_t parameter) const {
+// The copy is there before anything is written: `unfold` takes back also what fails half-way.
+void Adapter::fold(const Training &training, std::size_t parameter) {
     const Parameter &declared = declared_[parameter];
-    Folded folded{{device(), declared.size * size_of(declared.type)}, 0};
-    device().copy_within(folded.originals.data(), weights_[parameter], folded.originals.count());
+    Folded &folded = folded_[parameter];
+    Buffer<std::byte> originals(device(), declared.size * size_of(declared.type));
+    device().copy_within(originals.data(), weights_[parameter], originals.count());
+    folded.originals = std::move(originals);
     const Buffer<float> delta = basis(parameter)->turn_back(device(), delta_matrix(training, parameter));
     speft_segment whole{};
     whole.count = declared.size;
@@ -81,7 +84,6 @@ Adapter::Folded Adapter::fold(const Training &training, std::size_t parameter) c
     std::uint64_t differing = 0;  // none: they have just been copied
     device().run(speft_merge_segments{&whole, 1, &differing});
     folded.hash = hash_weights(parameter);
-    return folded;
 }
 
 void Adapter::check_folded() const {
@@ -132,7 +134,7 @@ void Adapter::merge() {
     try {
         std::vector<Claim> claims = claim_weights(Claimed::all);
         for (std::size_t index = 0; index < parameters_.size(); ++index)
-            if (basis(index)) folded_[index] = fold(state, index);
+            if (basis(index)) fold(state, index);
         claims_ = std::move(claims);
         residence_ = Residence::merged;
     } catch (...) {

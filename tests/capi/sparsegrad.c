@@ -96,8 +96,9 @@ static void gradient_of_activations(const struct layer *layer, double *gradient)
         for (int c = 0; c < COLUMNS; ++c) {
             gradient[r * COLUMNS + c] = 0;
             for (int t = 0; t < TOKENS; ++t)
-                gradient[r * COLUMNS + c] += out_in ? (double)layer->dy[t * layer->out + r] * layer->x[t * layer->in + c]
-                                                    : (double)layer->x[t * layer->in + r] * layer->dy[t * layer->out + c];
+                gradient[r * COLUMNS + c] +=
+                    out_in ? (double)layer->dy[t * layer->out + r] * layer->x[t * layer->in + c]
+                           : (double)layer->x[t * layer->in + r] * layer->dy[t * layer->out + c];
         }
 }
 
@@ -161,7 +162,8 @@ static void check_products(struct layer *layer, int tokens) {
                 options.layout = layer->layout;
                 options.delta_only = delta_only;
                 options.accumulate = accumulate;
-                const speft_tensor *inputs = MATRIX(x, float32, tokens, from), *outputs = MATRIX(y, float32, tokens, to);
+                const speft_tensor *inputs = MATRIX(x, float32, tokens, from);
+                const speft_tensor *outputs = MATRIX(y, float32, tokens, to);
                 if (backward)
                     CHECK_OK(speft_linear_backward(layer->adapter, 0, &options, inputs, outputs, &error));
                 else
