@@ -86,6 +86,8 @@ static const struct scenario scenarios[] = {
     {"meprop", BFLOAT16, {METHOD(MEPROP), GLOBAL, .density = 0.05},
      .schedule = {.reselect_every = 1, .settled_limit = 30, .track_moves = 1}, .optimizer = {KIND(ADAMW)},
      .weight_decay = 0.1},
+    {"meprop-threshold", FLOAT32, {METHOD(MEPROP), PER_TENSOR, .budget = 12, .threshold = 0.99},
+     .schedule = {.reselect_every = 1, .track_moves = 1}, .optimizer = {KIND(ADAM)}},
     {"sparsegrad", FLOAT32, {METHOD(SPARSEGRAD), PER_TENSOR, .budget = 6},
      .schedule = {.reselect_every = 1, .track_moves = 1}, .optimizer = {KIND(ADAM)}, .format = SPEFT_FORMAT_COMPACT},
 };

@@ -152,10 +152,10 @@ void create(struct recorder *recorder, const speft_selection_options *selection,
     }
     fprintf(to,
             "selection method=%s scope=%s random=%s density=%.17g budget=%" PRId64 " rank=%" PRId64 " seed=%" PRIu64
-            " model_scalars=%" PRId64 " approximation_rank=%" PRId64 " mean=%s\n",
+            " model_scalars=%" PRId64 " approximation_rank=%" PRId64 " mean=%s threshold=%.17g\n",
             name_of_method(selection->method), name(scopes, selection->scope), name(randoms, selection->random),
             selection->density, selection->budget, selection->rank, selection->seed, selection->model_scalars,
-            selection->approximation_rank, name(means, selection->mean));
+            selection->approximation_rank, name(means, selection->mean), selection->threshold);
     const speft_schedule_options *schedule = selection->schedule;
     if (schedule)
         fprintf(to,

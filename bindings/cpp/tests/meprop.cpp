@@ -126,6 +126,37 @@ BOOST_AUTO_TEST_CASE(moves_the_largest_of_each_step) {
     BOOST_TEST(!host::same_bits(weights, original));
 }
 
+BOOST_AUTO_TEST_CASE(selects_fewer_above_a_threshold) {
+    constexpr std::size_t k = 5;
+    constexpr float threshold = 0.9375f;
+    Context context = host::make_context();
+    auto weights = host::make_values(scalars, 1);
+    AdapterOptions options = choose(Method::meprop, k);
+    options.selection.threshold = threshold;
+    Adapter adapter(context, one_matrix(), options);
+    adapter.bind(0, view(weights, shape));
+    adapter.select();
+    std::size_t fewer = 0;
+    for (std::uint32_t step = 1; step <= 4; ++step) {
+        auto values = make_gradient(30 + step);
+        if (step == 4)
+            for (float &value : values) value /= 2;  // none is left
+        std::vector<std::int64_t> chosen;
+        for (const std::int64_t index : host::find_largest(values, k))
+            if (std::abs(values[static_cast<std::size_t>(index)]) >= threshold) chosen.push_back(index);
+        fewer += k - chosen.size();
+        adapter.accumulate(0, Gradient::dense(view(values, shape)));
+        BOOST_TEST(adapter.reselect().has_value());
+        const auto before = weights;
+        adapter.step(Hyperparameters{0.05});
+        for (std::size_t at = 0; at < scalars; ++at)
+            BOOST_TEST((weights[at] != before[at]) ==
+                       std::binary_search(chosen.begin(), chosen.end(), static_cast<std::int64_t>(at)));
+    }
+    BOOST_TEST(fewer > k);                     // an earlier step, too
+    BOOST_TEST(adapter.selected_count(0) > 0);
+}
+
 BOOST_AUTO_TEST_CASE(lets_the_least_changed_leave_above_a_limit) {
     Context context = host::make_context();
     auto weights = host::make_values(scalars, 1);
@@ -186,6 +217,12 @@ BOOST_AUTO_TEST_CASE(refuses_what_it_has_not) {
     options.selection.schedule.emplace();
     options.selection.schedule->reselect_every = 2;
     CHECK_REFUSED(invalid_argument, "reselect_every", create(options));
+    options = choose(Method::meprop);
+    options.selection.threshold = -1;
+    CHECK_REFUSED(invalid_argument, "threshold", create(options));
+    options = choose(Method::magnitude);
+    options.selection.threshold = 0.5;
+    CHECK_REFUSED(invalid_argument, "threshold", create(options));
     Basis basis(context, {rows, columns});
     const auto values = make_gradient(1);
     basis.observe(Gradient::dense(view(values, shape)));

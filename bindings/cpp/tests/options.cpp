@@ -16,6 +16,7 @@ BOOST_AUTO_TEST_CASE(defaults_are_those_of_the_library) {
     BOOST_TEST(static_cast<std::int32_t>(ours.random) == selection.random);
     BOOST_TEST(static_cast<std::int32_t>(ours.mean) == selection.mean);
     BOOST_TEST(ours.seed == selection.seed);
+    BOOST_TEST(ours.threshold == selection.threshold);
 
     speft_optimizer_options optimizer;
     speft_optimizer_options_init(&optimizer, sizeof optimizer);

@@ -184,6 +184,7 @@ private:
         selection.model_scalars = words.integer("model_scalars");
         selection.approximation_rank = words.integer("approximation_rank");
         selection.mean = words.named<Mean>("mean");
+        selection.threshold = words.number("threshold");
     }
 
     void read_schedule(Words &words) {

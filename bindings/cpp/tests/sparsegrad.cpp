@@ -266,6 +266,52 @@ BOOST_AUTO_TEST_CASE(a_checkpoint_goes_on_as_if_never_stopped) {
     BOOST_TEST(host::same_bits(host::copy(adapter.deltas(0).values<float>()), deltas));
 }
 
+BOOST_AUTO_TEST_CASE(leaves_the_basis_for_the_largest_of_its_delta) {
+    select();
+    BOOST_TEST(adapter.measure_ordinary_share(0.5) == 1);  // of nothing
+    for (std::uint32_t step = 1; step <= 3; ++step) train(step);
+    const Doubles change = delta();
+    double all = 0;
+    for (const double entry : change) all += entry * entry;
+    for (const std::size_t count : {scalars, scalars / 6}) {
+        const double density = double(count) / double(scalars);
+        auto left = adapter.leave_bases(density);
+        Adapter ordinary = std::move(left.first);
+        const double share = left.second;
+        BOOST_TEST(host::same_bits(weights, original));
+        BOOST_TEST(adapter.measure_ordinary_share(density) == share);
+        BOOST_TEST(ordinary.state().selected);
+        BOOST_TEST(!ordinary.state().merged);
+        BOOST_CHECK(ordinary.state().method == Method::mask);
+        const auto mask = ordinary.mask(0);
+        BOOST_TEST(mask == host::find_largest(change, count), boost::test_tools::per_element());
+        Doubles expected, merged(original.begin(), original.end());
+        double kept = 0;
+        for (const std::int64_t index : mask) {
+            const double entry = change[static_cast<std::size_t>(index)];
+            expected.push_back(entry);
+            merged[static_cast<std::size_t>(index)] += entry;
+            kept += entry * entry;
+        }
+        check_near(ordinary.deltas(0).values<float>(), expected);
+        BOOST_TEST(std::abs(share - kept / all) <= tolerance);
+        CHECK_REFUSED(invalid_state, "bound", ordinary.merge());
+        ordinary.bind(0, view(weights, shape));
+        ordinary.merge();
+        check_near(weights, merged);
+        ordinary.unmerge();
+        BOOST_TEST(host::same_bits(weights, original));
+    }
+    CHECK_REFUSED(invalid_argument, "density", adapter.leave_bases(0));
+    CHECK_REFUSED(invalid_argument, "density", adapter.measure_ordinary_share(1.5));
+    adapter.merge();
+    CHECK_REFUSED(invalid_state, "merged", adapter.leave_bases(1));
+    adapter.unmerge();
+    adapter.unbind(0);
+    CHECK_REFUSED(invalid_state, "bound", adapter.leave_bases(1));
+    CHECK_REFUSED(invalid_argument, "adapter", Adapter().leave_bases(1));
+}
+
 BOOST_AUTO_TEST_CASE(a_fixed_mask_is_of_observations) {
     AdapterOptions options = choose(Method::sparsegrad, k);
     options.selection.schedule.emplace();

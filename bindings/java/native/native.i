@@ -194,6 +194,13 @@ AIM(speft_allocator, self->allocate = allocate_memory; self->deallocate = free_m
     }
 }
 
+/* The share alone: no adapter is made. */
+%inline %{
+static speft_status measure_ordinary_share(speft_adapter *adapter, double density, double *share, speft_error **error) {
+    return speft_leave_bases(adapter, density, NULL, share, error);
+}
+%}
+
 /* ---- what Java needs beside it ---- */
 
 %typemap(jni) jobject "jobject"

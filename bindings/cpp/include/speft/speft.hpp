@@ -834,6 +834,7 @@ struct SelectionOptions {
     std::int64_t approximation_rank = 0;
     ScoreFunction score = {};  ///< of Method::score_function; kept by the adapter
     Mean mean = Mean::signed_values;
+    double threshold = 0;  ///< where each step selects: of its k largest |g| those of at least this size
 };
 
 /// optimizer.h: speft_optimizer_options.
@@ -1049,6 +1050,7 @@ public:
         selection_.model_scalars = selection.model_scalars;
         selection_.approximation_rank = selection.approximation_rank;
         selection_.mean = static_cast<std::int32_t>(selection.mean);
+        selection_.threshold = selection.threshold;
         if (selection.score) {
             score_ = make_score_function(&selection.score);
             selection_.score = &score_;
@@ -1489,6 +1491,25 @@ public:
     /// Trains it in the ordinary basis again.
     void unbind_basis(std::int64_t parameter) {
         detail::call(speft_bind_basis, handle_.get(), parameter, static_cast<speft_basis *>(nullptr));
+    }
+    /// A new adapter without bases, and how much of Σ ΔW² over the parameters in a basis it keeps. Of each of these it
+    /// has the share `density` of the scalars with the largest |ΔW|, ΔW = VᵀΔ̃U, as ordinary deltas; others as they
+    /// are. It is selected, unmerged and bound to nothing, as after load, with Method::mask. This adapter, which
+    /// must be bound and not merged, stays as it is.
+    std::pair<Adapter, double> leave_bases(double density) const {
+        speft_adapter *created = nullptr;
+        double share = 0;
+        detail::call(speft_leave_bases, handle_.get(), density, &created, &share);
+        std::pair<Adapter, double> found;
+        found.first.handle_.reset(created);
+        found.second = share;
+        return found;
+    }
+    /// That share alone: no adapter is made.
+    double measure_ordinary_share(double density) const {
+        double share = 0;
+        detail::call(speft_leave_bases, handle_.get(), density, static_cast<speft_adapter **>(nullptr), &share);
+        return share;
     }
     /// Writes round(θ0+δ) into the bound weights. Nothing when merged already. Of a parameter in a basis it is all of
     /// W + VᵀΔ̃U, and no step can be taken before attach or unmerge.

@@ -84,7 +84,14 @@ class Player:
         self.parameters.append(speft.Parameter(name, sizes, dtype, role))
 
     def do_selection(self, **given: str) -> None:
-        kinds = {"density": float, "budget": int, "rank": int, "model_scalars": int, "approximation_rank": int}
+        kinds = {
+            "density": float,
+            "budget": int,
+            "rank": int,
+            "model_scalars": int,
+            "approximation_rank": int,
+            "threshold": float,
+        }
         self.options |= {
             "selection": given.pop("method"),
             "scope": given.pop("scope"),

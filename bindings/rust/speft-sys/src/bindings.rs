@@ -845,11 +845,11 @@ pub struct speft_adapter_state {
     pub selected_scalars: i64,
     /// and the dense ones
     pub trained_scalars: i64,
-    /// of all sparse parameters together: the denominator of the density
+    /// of all sparse parameters together, or of their bases: what density is a fraction of
     pub targeted_scalars: i64,
     /// no longer selected, but changed: dynamic masks
     pub settled_scalars: i64,
-    /// the step after which the next one comes (now, when due); 0: none
+    /// the step after which the next one comes (now, when due); 0: none, or one a step
     pub next_reselection: i64,
     /// 1: speft_reselect has to come before the next step
     pub reselection_due: i32,
@@ -1125,17 +1125,33 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Trains `parameter` in `basis`, which the adapter keeps alive and which is fitted no more until the adapter is gone
- (INVALID_STATE). NULL: the ordinary basis. Only where the method is SPARSEGRAD, which needs one for each of its sparse
- parameters; several may share it.
+ (INVALID_STATE). NULL: the ordinary basis. Only where the method is SPARSEGRAD, which needs one for each of its
+ sparse parameters; several may share it.
  The mask, the deltas Δ̃ and gradients of kind VALUES are [row_directions, column_directions] of it, row-major; those
  of other kinds are those of W, and are brought into the basis here. W stays as it is, and Δ̃ beside it: the host's
  layer computes with linear.h. Weight decay pulls Δ̃ to 0, whichever its kind.
- INVALID_STATE: after the selection; after an observation; not fitted; another method. INVALID_ARGUMENT: another shape;
- a dense parameter; a basis of another context.*/
+ INVALID_STATE: after the selection; after an observation; not fitted; another method. INVALID_ARGUMENT: another
+ shape; a dense parameter; a basis of another context.*/
     pub fn speft_bind_basis(
         adapter: *mut speft_adapter,
         parameter: i64,
         basis: *mut speft_basis,
+        error: *mut *mut speft_error,
+    ) -> speft_status;
+}
+unsafe extern "C" {
+    /** A new adapter without bases from one with some: of each parameter in a basis the share `density` (in (0, 1]) of its
+ scalars with the largest |ΔW|, ΔW = Vᵀ Δ̃ U, as ordinary deltas; other parameters as they are. `*ordinary` is the
+ caller's: selected, unmerged and bound to nothing, as after speft_load_adapter, with the method GIVEN_MASK. `*share`
+ is how much of Σ ΔW² over all those parameters it keeps; 1 where ΔW is 0. Either may be NULL. The adapter stays as it
+ is.
+ INVALID_STATE: before the selection; no parameter in a basis; merged; weights not bound, or of a loaded adapter not
+ known yet. INVALID_ARGUMENT: fewer scalars of a ΔW are not NaN.*/
+    pub fn speft_leave_bases(
+        adapter: *mut speft_adapter,
+        density: f64,
+        ordinary: *mut *mut speft_adapter,
+        share: *mut f64,
         error: *mut *mut speft_error,
     ) -> speft_status;
 }
@@ -1309,7 +1325,8 @@ unsafe extern "C" {
  allocated on the device. Gradients of sparse parameters are taken to come from activations in the weights' types
  where they have 2 axes, and those of Fisher scores with example_offsets; AdamW's tables are those of the default
  betas, SGD has momentum; Bernoulli draws select what is expected of them. Given masks have no size yet and are
- refused: plan for random ones of the same budget.*/
+ refused: plan for random ones of the same budget. SPARSEGRAD is UNSUPPORTED: its bases come later. MEPROP's mask is
+ taken to grow to as many scalars beside those of a step as settled_limit says, or to twice the budget without it.*/
     pub fn speft_plan_memory(
         context: *mut speft_context,
         options: *const speft_adapter_options,
@@ -1334,8 +1351,8 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 unsafe extern "C" {
-    /** Puts what was learned into effect as training needs it, which is how speft_select leaves it: merged, but parameters in
- a basis have their original bits, and speft_linear_… (linear.h) apply their deltas. Does nothing when attached
+    /** Puts what was learned into effect as training needs it, which is how speft_select leaves it: merged, but parameters
+ in a basis have their original bits, and speft_linear_… (linear.h) apply their deltas. Does nothing when attached
  already. Where no parameter is in a basis it is speft_merge. Errors as of speft_merge and speft_unmerge.*/
     pub fn speft_attach(
         adapter: *mut speft_adapter,
@@ -1583,8 +1600,9 @@ pub const SPEFT_DROP_CHANGE: i32 = 1;
  speft_get_gradient, speft_clip_gradient and speft_step, `speft_reselect` selects the k largest |g| of it. The mask is
  the union of what was selected so far, with δ = 0 for what is new; the gradient of the step is 0 in the rest of it.
  AdamW and Adam, which alone are taken, are lazy: a weight whose gradient is 0 does not move, nor its moments, and its
- age counts its own updates (up to 65,535). Until the reselection x and dy of each layer are copied, or dense gradients
- added up. With SPEFT_SCHEDULE_NONE the mask is chosen once instead, by |ḡ| of observations, for any optimizer.
+ age counts its own updates (up to 65,535). Until the reselection x and dy of each layer are copied, or dense
+ gradients added up. With SPEFT_SCHEDULE_NONE the mask is chosen once instead, by |ḡ| of observations, for any
+ optimizer.
 
  Any other method but GIVEN_MASK, GIVEN_SCORES and WEIGHT_CHANGE: dynamic masks. After each step t = n·S the host
  observes again, where the method needs it, and `speft_reselect` selects anew, by the weights as trained; random masks
@@ -1599,7 +1617,7 @@ pub struct speft_schedule_options {
     pub schedule: i32,
     /// T; 0: not known, the rate stays
     pub total_steps: i64,
-    /// S; 0: 1 for SPARSEGRAD and MEPROP; 20 for SpIEL, or T where that is less; fixed masks for other methods
+    /// S; 0: 20 for SpIEL, or T where that is less; fixed masks for other methods. 0 or 1 of SPARSEGRAD and MEPROP.
     pub reselect_every: i64,
     /// γ in [1, S]; 0: 5, or S where that is less. SpIEL's
     pub window: i64,
@@ -1612,7 +1630,8 @@ pub struct speft_schedule_options {
     /// 1: with dynamic masks, scalars that stay selected keep their moments and ages. SpIEL always does.
     pub keep_moments: i32,
     /** The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. Of SPARSEGRAD and
- MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments. 0: no limit.*/
+ MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments, of equal |δ|
+ the first. 0: no limit.*/
     pub settled_limit: i64,
     /// 1: speft_get_moved tells what the last reselection has moved: 4 bytes for each dropped and each grown scalar.
     pub track_moves: i32,
@@ -1734,12 +1753,15 @@ pub struct speft_selection_options {
     /// SPEFT_MEAN_…
     pub mean: i32,
     pub reserved: i32,
+    /** Of SPARSEGRAD and MEPROP, where each step selects: of the k largest |g| those of at least this size, in a step
+ whose gradient has fewer; 0 or more. The gradient is as accumulated, before any clipping.*/
+    pub threshold: f64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of speft_selection_options",
-    ][::core::mem::size_of::<speft_selection_options>() - 88usize];
+    ][::core::mem::size_of::<speft_selection_options>() - 96usize];
     [
         "Alignment of speft_selection_options",
     ][::core::mem::align_of::<speft_selection_options>() - 8usize];
@@ -1785,6 +1807,9 @@ const _: () = {
     [
         "Offset of field: speft_selection_options::reserved",
     ][::core::mem::offset_of!(speft_selection_options, reserved) - 84usize];
+    [
+        "Offset of field: speft_selection_options::threshold",
+    ][::core::mem::offset_of!(speft_selection_options, threshold) - 88usize];
 };
 unsafe extern "C" {
     /// Defaults: GRADIENT, GLOBAL, EXACT; density, budget and rank are left 0 for the caller to choose.

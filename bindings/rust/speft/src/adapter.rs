@@ -128,10 +128,11 @@ pub enum Moved {
 /// For each targeted parameter a mask, deltas, the original values and the optimizer's state.
 ///
 /// The host lends its weights, and gets them back to read: for each call that touches them with [`bind`](Self::bind),
-/// whose guard ends the loan, or for longer with [`bind_raw`](Self::bind_raw) and a promise. Eight calls touch weights:
+/// whose guard ends the loan, or for longer with [`bind_raw`](Self::bind_raw) and a promise. Ten calls touch weights:
 /// [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect), [`merge`](Self::merge),
-/// [`attach`](Self::attach), [`unmerge`](Self::unmerge), [`linear_forward`](Self::linear_forward) and
-/// [`linear_backward`](Self::linear_backward). On the adapter itself they mean the raw bindings, on the guard the lent
+/// [`attach`](Self::attach), [`unmerge`](Self::unmerge), [`linear_forward`](Self::linear_forward),
+/// [`linear_backward`](Self::linear_backward), [`leave_bases`](Self::leave_bases) and
+/// [`ordinary_share`](Self::ordinary_share). On the adapter itself they mean the raw bindings, on the guard the lent
 /// ones.
 ///
 /// A call that fails leaves the adapter and the weights as they were. An adapter can be sent to another thread; a call
@@ -398,10 +399,11 @@ impl Adapter {
     /// # Safety
     /// Until then, while [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect),
     /// [`merge`](Self::merge), [`attach`](Self::attach), [`unmerge`](Self::unmerge),
-    /// [`linear_forward`](Self::linear_forward) or [`linear_backward`](Self::linear_backward) run on this adapter, the
-    /// memory is there, is as large as the shape and type say, and nobody else reads or writes it. Between such calls
-    /// it is the host's to read and, with care for what the adapter has written there, to write; it may even be freed,
-    /// if it is unbound or bound anew before the next one.
+    /// [`linear_forward`](Self::linear_forward), [`linear_backward`](Self::linear_backward),
+    /// [`leave_bases`](Self::leave_bases) or [`ordinary_share`](Self::ordinary_share) run on this adapter, the memory
+    /// is there, is as large as the shape and type say, and nobody else reads or writes it. Between such calls it is
+    /// the host's to read and, with care for what the adapter has written there, to write; it may even be freed, if it
+    /// is unbound or bound anew before the next one.
     ///
     /// # Errors
     /// `InvalidArgument` for a wrong shape, type or device; `InvalidState` when it overlaps memory that another adapter
@@ -791,6 +793,52 @@ impl Adapter {
         self.multiply_on(RAW, sys::speft_linear_backward, position, options, dy, out)
     }
 
+    /// A new adapter without bases: of each parameter in a basis the share `density`, in (0, 1], of its scalars with
+    /// the largest |ΔW|, ΔW = Vᵀ·Δ̃·U, as ordinary deltas; other parameters as they are. It is selected, unmerged and
+    /// bound to nothing, as after [`load`](Self::load), with [`Selection::Mask`]. Beside it how much of Σ ΔW² over
+    /// those parameters it keeps; 1 where ΔW is 0. This adapter stays as it is.
+    ///
+    /// ```
+    /// # use speft::*;
+    /// # let context = Context::new()?;
+    /// # let (mut weights, slopes) = ([0.5_f32; 6], [0.0_f32, 2.0, 0.0, 0.0, 0.0, -1.0]);
+    /// # let gradient = Gradient::dense(TensorView::new(&slopes, [2, 3])?);
+    /// # let mut basis = Basis::new(&context, 2, 3)?;
+    /// # basis.observe(&gradient)?;
+    /// # basis.fit()?;
+    /// # let mut adapter = Adapter::builder(&context).selection(Selection::Sparsegrad).budget(1)
+    /// #     .parameter(Parameter::sparse("w", [2, 3], DataType::Float32)).build()?;
+    /// # adapter.bind_basis("w", Some(&basis))?;
+    /// # let mut bound = adapter.bind([TensorViewMut::new(&mut weights, [2, 3])?])?;
+    /// # bound.select()?;
+    /// # bound.accumulate("w", &gradient)?;
+    /// # bound.reselect()?;
+    /// # bound.step(Hyperparameters::new().learning_rate(0.25))?;
+    /// let (mut ordinary, share) = bound.leave_bases(0.2)?;
+    /// assert_eq!(share, 1.0); // all that was learned is in one scalar
+    /// drop(bound);
+    /// assert_eq!(ordinary.mask("w")?, [1]);
+    /// ordinary.bind([TensorViewMut::new(&mut weights, [2, 3])?])?.merge()?;
+    /// assert!((weights[1] - 0.25).abs() < 1e-6);
+    /// # speft::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidState`: before the selection; no parameter in a basis; merged; weights not bound, or those of a loaded
+    /// adapter not checked by a first [`attach`](Self::attach). `InvalidArgument`: another density; fewer scalars of a
+    /// ΔW are not NaN.
+    pub fn leave_bases(&mut self, density: f64) -> Result<(Adapter, f64)> {
+        self.leave_bases_on(RAW, density)
+    }
+
+    /// That share alone, and no adapter made.
+    ///
+    /// # Errors
+    /// As of [`leave_bases`](Self::leave_bases).
+    pub fn ordinary_share(&mut self, density: f64) -> Result<f64> {
+        self.ordinary_share_on(RAW, density)
+    }
+
     // ---- files ----
 
     /// Writes masks, deltas, bases, names, options and the base's hash to a safetensors file; not the optimizer's state.
@@ -959,6 +1007,25 @@ impl Adapter {
         self.call(|adapter, error| unsafe {
             multiply(adapter, position, &options.native(), inputs.as_ptr(), outputs.as_ptr(), error)
         })
+    }
+
+    pub(crate) fn leave_bases_on(&mut self, loan: u64, density: f64) -> Result<(Adapter, f64)> {
+        self.keep_only(loan)?;
+        let (mut handle, mut share) = (std::ptr::null_mut(), 0.0);
+        // SAFETY: the adapter lives, and so do the bound weights.
+        let answer =
+            call(|error| unsafe { sys::speft_leave_bases(self.as_ptr(), density, &mut handle, &mut share, error) });
+        Ok((Self::open(answer, handle, &self.host, Callbacks::default())?, share))
+    }
+
+    pub(crate) fn ordinary_share_on(&mut self, loan: u64, density: f64) -> Result<f64> {
+        self.keep_only(loan)?;
+        let mut share = 0.0;
+        // SAFETY: the adapter lives, and so do the bound weights; NULL makes no adapter.
+        self.call(|adapter, error| unsafe {
+            sys::speft_leave_bases(adapter, density, std::ptr::null_mut(), &mut share, error)
+        })?;
+        Ok(share)
     }
 
     /// The loan that runs.

@@ -13,7 +13,7 @@ use crate::tensor::{Element, TensorView, TensorViewMut};
 
 /// An [`Adapter`] whose weights are lent until this is dropped: what [`Adapter::bind`] returns.
 ///
-/// It is the adapter with the lent weights: the eight calls that touch weights are its own, the others the adapter's.
+/// It is the adapter with the lent weights: the ten calls that touch weights are its own, the others the adapter's.
 /// In between the weights can be read here.
 ///
 /// ```
@@ -169,6 +169,22 @@ impl<'a> Bound<'a> {
     ) -> Result<()> {
         let position = self.adapter.position(parameter)?;
         self.adapter.multiply_on(self.loan, sys::speft_linear_backward, position, options, dy, out)
+    }
+
+    /// [`Adapter::leave_bases`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn leave_bases(&mut self, density: f64) -> Result<(Adapter, f64)> {
+        self.adapter.leave_bases_on(self.loan, density)
+    }
+
+    /// [`Adapter::ordinary_share`] on the lent weights.
+    ///
+    /// # Errors
+    /// As of the adapter's.
+    pub fn ordinary_share(&mut self, density: f64) -> Result<f64> {
+        self.adapter.ordinary_share_on(self.loan, density)
     }
 
     fn find(&self, parameter: impl Which) -> Result<usize> {

@@ -238,6 +238,16 @@ impl<'a> AdapterBuilder<'a> {
         self
     }
 
+    /// Of SparseGrad and MeProp, where each step selects: of the k largest |g| only those of at least this size, above
+    /// 0. The gradient is as accumulated, before any clipping.
+    pub fn threshold(mut self, threshold: f64) -> Self {
+        if threshold == 0.0 {
+            self.refusal.get_or_insert("threshold must be above 0; got 0".into());
+        }
+        self.selection.threshold = threshold;
+        self
+    }
+
     /// Chooses by scores of the host's own ([`Selection::ScoreFunction`]): called once for each sparse parameter while
     /// a selection runs.
     ///

@@ -90,6 +90,7 @@ struct Choice {
     model_scalars: u64,
     approximation_rank: u64,
     mean: Mean,
+    threshold: f64,
 }
 
 #[derive(Default)]
@@ -152,6 +153,7 @@ impl Player {
                     model_scalars: keys.take("model_scalars"),
                     approximation_rank: keys.take("approximation_rank"),
                     mean: keys.take("mean"),
+                    threshold: keys.take("threshold"),
                 });
                 keys.end();
             }
@@ -312,6 +314,9 @@ impl Player {
             .delta_type(delta_type);
         if choice.density != 0.0 {
             builder = builder.density(choice.density);
+        }
+        if choice.threshold != 0.0 {
+            builder = builder.threshold(choice.threshold);
         }
         builder = given(builder, choice.budget, AdapterBuilder::budget);
         builder = given(builder, choice.rank, AdapterBuilder::rank);

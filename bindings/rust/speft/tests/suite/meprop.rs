@@ -141,6 +141,36 @@ fn of_more_than_the_limit_the_least_deltas_leave_the_mask() {
 }
 
 #[test]
+fn a_threshold_lets_a_step_select_fewer() {
+    const THRESHOLD: f32 = 0.875;
+    let context = cpu();
+    let mut layer = Layer::new(419, SHAPE);
+    let mut adapter =
+        selected(&context, &mut layer, |builder| builder.budget(BUDGET as u64).threshold(THRESHOLD.into()));
+    let (mut expected, mut fewer) = (std::collections::BTreeSet::new(), 0);
+    for step in 0..5 {
+        let mut slopes = slopes(step);
+        if step == 4 {
+            slopes.iter_mut().for_each(|slope| *slope *= 0.5); // none is left
+        }
+        let mut chosen = largest(BUDGET, |index| slopes[index].abs(), SIZE);
+        chosen.retain(|&index| slopes[index as usize].abs() >= THRESHOLD);
+        fewer += BUDGET - chosen.len();
+        adapter.accumulate("w", &dense(&slopes)).unwrap();
+        let before = layer.weights.clone();
+        let mut bound = layer.bound(&mut adapter);
+        bound.reselect().unwrap().unwrap();
+        bound.step(hyperparameters()).unwrap();
+        drop(bound);
+        let moved = (0..SIZE).filter(|&index| layer.weights[index] != before[index]).map(|index| index as i64);
+        assert_eq!(moved.collect::<Vec<_>>(), chosen, "{step}");
+        expected.extend(chosen);
+        assert_eq!(adapter.mask("w").unwrap(), expected.iter().copied().collect::<Vec<_>>());
+    }
+    assert!(fewer > BUDGET && expected.len() > 1, "some steps select fewer, others some");
+}
+
+#[test]
 fn chooses_once_where_the_mask_shall_stay() {
     let context = cpu();
     let mut layer = Layer::new(413, SHAPE);
@@ -201,6 +231,9 @@ fn refuses_options_of_other_methods() {
     refuse(made().schedule(Schedule::new().curve(Rate::Linear).total_steps(9)), "at each step");
     refuse(made().schedule(Schedule::new().reselect_every(2)), "at each step");
     refuse(made().schedule(Schedule::new().keep_moments(true)), "keep_moments");
+    refuse(made().threshold(0.0), "threshold");
+    refuse(made().threshold(-1.0), "threshold");
+    refuse(made().threshold(0.5).selection(Selection::Magnitude), "threshold");
     made().schedule(Schedule::new().reselect_every(1)).build().unwrap();
 }
 

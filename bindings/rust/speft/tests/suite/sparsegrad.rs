@@ -304,6 +304,57 @@ fn chooses_once_by_observations_and_trains_with_any_optimizer() {
 }
 
 #[test]
+fn leaves_the_basis_for_the_largest_of_its_delta() {
+    let context = cpu();
+    let mut layer = Layer::new(554, SHAPE);
+    let original = layer.weights.clone();
+    let basis = fitted(Basis::builder(&context, ROWS, COLUMNS));
+    let factors = factors(&basis);
+    let mut adapter = selected(&context, &mut layer, &basis);
+    assert_eq!(layer.bound(&mut adapter).ordinary_share(0.5).unwrap(), 1.0); // of nothing
+    (0..3).for_each(|step| take_step(&mut adapter, &mut layer, step));
+    let mut inside = vec![0.0_f32; ROWS * COLUMNS];
+    for (&index, &delta) in adapter.mask("w").unwrap().iter().zip(adapter.deltas("w").unwrap().as_slice().unwrap()) {
+        inside[index as usize] = delta;
+    }
+    let delta = turned_back(&Matrix::new(&inside, SHAPE), &factors);
+    let squares = |indices: &[i64]| indices.iter().map(|&index| delta.entries[index as usize].powi(2)).sum::<f64>();
+    let all: Vec<i64> = (0..(ROWS * COLUMNS) as i64).collect();
+    for (density, k) in [(1.0, ROWS * COLUMNS), (0.25, 13)] {
+        let (mut ordinary, share) = layer.bound(&mut adapter).leave_bases(density).unwrap();
+        assert_eq!(bits(&layer.weights), bits(&original));
+        assert_eq!(layer.bound(&mut adapter).ordinary_share(density).unwrap(), share);
+        let state = ordinary.state().unwrap();
+        assert!(state.selected && !state.merged && !state.attached);
+        assert_eq!(state.selection, Some(Selection::Mask));
+        let mask = ordinary.mask("w").unwrap();
+        assert_eq!(mask, largest(k, |index| delta.entries[index].abs(), ROWS * COLUMNS));
+        let deltas = Matrix { shape: [1, k], entries: mask.iter().map(|&at| delta.entries[at as usize]).collect() };
+        deltas.assert_close(ordinary.deltas("w").unwrap().as_slice().unwrap(), CLOSE);
+        assert!((share - squares(&mask) / squares(&all)).abs() < CLOSE);
+        layer.bound(&mut ordinary).merge().unwrap();
+        let mut weights = Matrix::new(&original, SHAPE);
+        mask.iter().for_each(|&index| weights.entries[index as usize] += delta.entries[index as usize]);
+        weights.assert_close(&layer.weights, CLOSE);
+        layer.bound(&mut ordinary).unmerge().unwrap();
+    }
+    assert_eq!(bits(&layer.weights), bits(&original));
+    refused(layer.bound(&mut adapter).leave_bases(0.0), Status::InvalidArgument, "density");
+    refused(layer.bound(&mut adapter).ordinary_share(f64::NAN), Status::InvalidArgument, "density");
+    // The memory of a loan is not read after it.
+    refused(adapter.leave_bases(1.0), Status::InvalidState, "bound");
+    refused(adapter.ordinary_share(1.0), Status::InvalidState, "bound");
+    layer.bound(&mut adapter).merge().unwrap();
+    refused(layer.bound(&mut adapter).leave_bases(1.0), Status::InvalidState, "merged");
+    let raw = RawTensor::new(layer.weights.as_mut_ptr().cast(), DataType::Float32, SHAPE).unwrap();
+    // SAFETY: the weights outlive the adapter, and nobody uses them during its calls.
+    unsafe { adapter.bind_raw("w", &raw) }.unwrap();
+    adapter.unmerge().unwrap();
+    assert_eq!(adapter.leave_bases(1.0).unwrap().1, 1.0);
+    assert_eq!(adapter.ordinary_share(1.0).unwrap(), 1.0);
+}
+
+#[test]
 fn parameters_share_a_basis() {
     let context = cpu();
     let mut layers = [Layer::new(547, SHAPE), Layer::new(548, SHAPE)];

@@ -358,10 +358,10 @@ public final class Adapter extends Owner implements AutoCloseable {
 
     /**
      * Lends the memory of one parameter, which is trained in place: only {@link #select}, {@link #step}, {@link
-     * #reselect}, {@link #merge}, {@link #attach} and {@link #unmerge} touch it, while they run, and linear layers read
-     * it. It may be bound to other memory any time: the contents must have moved with it. The buffer is kept reachable
-     * until then, or until it is unbound; whatever owns memory at an address, or behind another library's buffer, is
-     * the host's to keep.
+     * #reselect}, {@link #merge}, {@link #attach} and {@link #unmerge} touch it, while they run; linear layers and
+     * {@link #leaveBases} read it. It may be bound to other memory any time: the contents must have moved with it. The
+     * buffer is kept reachable until then, or until it is unbound; whatever owns memory at an address, or behind
+     * another library's buffer, is the host's to keep.
      *
      * @param parameter its position
      * @param weights of the parameter's shape and type, writable
@@ -459,6 +459,42 @@ public final class Adapter extends Owner implements AutoCloseable {
                 arena.call(this, adapter -> arena.call(basis,
                         address -> Capi.speft_bind_basis(adapter, parameter, address)));
             }
+        }
+    }
+
+    /**
+     * Makes a new adapter without bases: of each parameter in a basis a share of its scalars, those with the largest
+     * |ΔW|, ΔW = Vᵀ Δ̃ U, as ordinary deltas; other parameters as they are. It is selected, unmerged and bound to
+     * nothing, as after {@link #load(Context, Path)}, with {@link Selection#MASK}. This adapter stays as it is.
+     *
+     * @param density the share of the scalars, in (0, 1]
+     * @return the adapter, to be closed, and how much of ΔW it keeps
+     * @throws InvalidStateException before {@link #select}; no parameter is in a basis; merged; weights not bound; of
+     *     an adapter from a file, before its first {@link #attach}
+     * @throws InvalidArgumentException another density, or fewer scalars of a ΔW are not NaN
+     */
+    public OrdinaryAdapter leaveBases(double density) {
+        double[] share = new double[1];
+        try (Arena arena = new Arena()) {
+            Adapter ordinary = make(context, null,
+                    none -> arena.call(this, adapter -> Capi.speft_leave_bases(adapter, density, share)));
+            return new OrdinaryAdapter(ordinary, share[0]);
+        }
+    }
+
+    /**
+     * How much of Σ ΔW² over the parameters in a basis {@link #leaveBases} would keep; no adapter is made.
+     *
+     * @param density the share of the scalars, in (0, 1]
+     * @return in [0, 1]; 1 where ΔW is 0
+     * @throws InvalidStateException as of {@link #leaveBases}
+     * @throws InvalidArgumentException as of {@link #leaveBases}
+     */
+    public double measureOrdinaryShare(double density) {
+        try (Arena arena = new Arena()) {
+            double[] share = new double[1];
+            arena.call(this, adapter -> Capi.measure_ordinary_share(adapter, density, share));
+            return share[0];
         }
     }
 
@@ -1334,6 +1370,19 @@ public final class Adapter extends Owner implements AutoCloseable {
         public Builder mean(Mean of) {
             Tensor.requireNonNull("mean", of);
             options.mean = of;
+            return this;
+        }
+
+        /**
+         * Where each step selects, with {@link Selection#SPARSEGRAD} and {@link Selection#MEPROP}: of its k largest |g|
+         * only those of at least this size. The gradient is as accumulated, before any clipping.
+         *
+         * @param size above 0; k are selected unless it is given
+         * @return this
+         */
+        public Builder threshold(double size) {
+            requireGiven("threshold", size, "above 0");
+            options.threshold = size;
             return this;
         }
 

@@ -18,6 +18,7 @@ final class AdapterOptions {
     long seed;
     long approximationRank;
     Mean mean = Mean.SIGNED;
+    double threshold;
     ScoreFunction score;
     Optimizer optimizer;
     Age age = Age.COMMON;
@@ -50,6 +51,7 @@ final class AdapterOptions {
         chosen.setSeed(seed);
         chosen.setApproximation_rank(approximationRank);
         chosen.setMean(mean.code);
+        chosen.setThreshold(threshold);
         chosen.setScore(arena.score(scoreReference));
         if (moving) chosen.setSchedule(scheduleToNative(arena));
         speft_optimizer_options moved = arena.own(new speft_optimizer_options());

@@ -153,6 +153,42 @@ class MePropTest {
     }
 
     @Test
+    void a_threshold_lets_a_step_select_fewer() {
+        float threshold = 0.875f;
+        try (Scene scene = selected(builder -> builder.budget(5).threshold(threshold))) {
+            int fewer = 0;
+            for (int step = 0; step < 5; ++step) {
+                for (int i = 0; i < 3; ++i) {
+                    scene.gradients[i] = Numbers.tensor(100 * (step + 1) + i, Scene.SHAPES[i]);
+                    float[] slopes = scene.gradients[i].toFloats();
+                    for (int j = 0; j < slopes.length; ++j) slopes[j] *= step == 4 ? 0.125f : 1; // none is left
+                    scene.gradients[i] = Tensor.copyOf(slopes, Scene.SHAPES[i]);
+                }
+                scene.accumulate();
+                List<long[]> largest = largest(scene, 5);
+                float[][] before = {scene.weights[0].toFloats(), scene.weights[1].toFloats()};
+                scene.adapter.reselect();
+                scene.adapter.step(RATE);
+                int selected = 0;
+                for (int i = 0; i < 2; ++i) {
+                    float[] slopes = scene.gradients[i].toFloats();
+                    long[] expected = LongStream.of(largest.get(i))
+                            .filter(index -> Math.abs(slopes[(int) index]) >= threshold).toArray();
+                    float[] now = scene.weights[i].toFloats();
+                    float[] then = before[i];
+                    long[] moved = LongStream.range(0, now.length)
+                            .filter(index -> now[(int) index] != then[(int) index]).toArray();
+                    assertArrayEquals(expected, moved);
+                    selected += expected.length;
+                }
+                fewer += 5 - selected;
+            }
+            assertTrue(fewer > 5); // an earlier step, too
+            assertTrue(scene.adapter.state().selectedScalars() > 0);
+        }
+    }
+
+    @Test
     void a_limit_lets_the_least_changed_of_the_others_go() {
         record Other(int parameter, long index, float delta) {}
         try (Scene scene = selected(builder -> builder.budget(3).settledLimit(2).trackMoves(true))) {
@@ -257,6 +293,8 @@ class MePropTest {
         refuse("window", builder -> builder.window(1));
         refuse("settled_limit", builder -> builder.schedule(RateSchedule.NONE).settledLimit(3));
         refuse("per row", builder -> builder.scope(Scope.PER_ROW));
+        refuse("threshold", builder -> builder.threshold(-1));
+        refuse("threshold", builder -> builder.selection(Selection.MAGNITUDE).threshold(0.5));
     }
 
     private static void refuse(String words, UnaryOperator<Adapter.Builder> options) {

@@ -49,7 +49,7 @@ final class ParityCase implements AutoCloseable {
             }
             case "parameter" -> parameters.add(parameter(keys(words, 1, "name", "role", "dtype", "shape")));
             case "selection" -> select(keys(words, 1, "method", "scope", "random", "density", "budget", "rank", "seed",
-                    "model_scalars", "approximation_rank", "mean"));
+                    "model_scalars", "approximation_rank", "mean", "threshold"));
             case "schedule" -> schedule(keys(words, 1, "schedule", "total_steps", "reselect_every", "window", "rate",
                     "candidates", "drop", "keep_moments", "settled_limit", "track_moves"));
             case "optimizer" -> optimize(keys(words, 1, "kind", "age", "state", "delta_type"));
@@ -153,6 +153,7 @@ final class ParityCase implements AutoCloseable {
                 .scope(choose(Scope.class, keys.get("scope"))).random(choose(RandomDraw.class, keys.get("random")))
                 .seed(Long.parseUnsignedLong(keys.get("seed"))).mean(choose(Mean.class, keys.get("mean")));
         if (given(keys, "density")) builder.density(Double.parseDouble(keys.get("density")));
+        if (given(keys, "threshold")) builder.threshold(Double.parseDouble(keys.get("threshold")));
         if (given(keys, "budget")) builder.budget(Long.parseLong(keys.get("budget")));
         if (given(keys, "rank")) builder.rank(Long.parseLong(keys.get("rank")));
         if (given(keys, "model_scalars")) builder.modelScalars(Long.parseLong(keys.get("model_scalars")));

@@ -41,7 +41,7 @@ class ParityTest {
             context threads=1
             parameter name=w role=sparse dtype=float32 shape=2,2
             selection method=mask scope=global random=exact density=0 budget=0 rank=0 seed=0 model_scalars=0 \
-            approximation_rank=0 mean=signed
+            approximation_rank=0 mean=signed threshold=0
             optimizer kind=sgd age=common state=float32 delta_type=float32
             create
             bind 0 weights.bin

@@ -202,6 +202,7 @@ class RefusalsTest {
         refused("rank must be", () -> builder.rank(0));
         refused("modelScalars must be", () -> builder.modelScalars(0));
         refused("approximationRank must be", () -> builder.approximationRank(0));
+        refused("threshold must be above 0, got 0", () -> builder.threshold(0));
         refused("totalSteps must be", () -> builder.totalSteps(0));
         refused("reselectEvery must be", () -> builder.reselectEvery(0));
         refused("window must be", () -> builder.window(0));

@@ -309,6 +309,65 @@ class SparseGradTest {
     }
 
     @Test
+    void it_leaves_the_basis_with_the_largest_of_its_delta() {
+        try (Basis basis = fitted(); Adapter adapter = made()) {
+            adapter.bindBasis(0, basis);
+            adapter.select();
+            assertEquals(1, adapter.measureOrdinaryShare(0.5)); // of nothing
+            train(adapter, 0, 3);
+            float[] head = bias.toFloats();
+            double[] change = turnedBack(adapter, basis.u(), basis.v());
+            double all = 0;
+            for (double entry : change) all += entry * entry;
+            for (int count : new int[] {change.length, 9}) {
+                double density = (double) count / change.length;
+                try (OrdinaryAdapter left = adapter.leaveBases(density)) {
+                    Adapter ordinary = left.adapter();
+                    assertEquals(left.share(), adapter.measureOrdinaryShare(density));
+                    assertTrue(ordinary.state().selected());
+                    assertFalse(ordinary.state().merged());
+                    assertEquals(Selection.MASK, ordinary.state().selection());
+                    assertEquals(adapter.parameters(), ordinary.parameters());
+                    long[] mask = ordinary.mask(0);
+                    assertEquals(count, mask.length);
+                    float[] deltas = ordinary.deltas(0);
+                    double[] rest = change.clone();
+                    double[] expected = LinearTest.widened(original);
+                    double kept = 0;
+                    double least = Double.POSITIVE_INFINITY;
+                    for (int at = 0; at < count; ++at) {
+                        double entry = change[(int) mask[at]];
+                        assertEquals(entry, deltas[at], TOLERANCE);
+                        expected[(int) mask[at]] += entry;
+                        rest[(int) mask[at]] = 0;
+                        kept += entry * entry;
+                        least = Math.min(least, Math.abs(entry));
+                    }
+                    for (double entry : rest) assertTrue(Math.abs(entry) <= least + 2 * TOLERANCE);
+                    assertEquals(kept / all, left.share(), TOLERANCE);
+
+                    assertRefused(InvalidStateException.class, "bound", ordinary::merge);
+                    adapter.unmerge();
+                    assertArrayEquals(original, weight.toFloats());
+                    bind(ordinary);
+                    ordinary.merge();
+                    LinearTest.assertClose(expected, weight, TOLERANCE);
+                    assertArrayEquals(head, bias.toFloats()); // a dense parameter goes along
+                    ordinary.unmerge();
+                    assertArrayEquals(original, weight.toFloats());
+                }
+            }
+            assertRefused(InvalidArgumentException.class, "density", () -> adapter.leaveBases(0));
+            assertRefused(InvalidArgumentException.class, "density", () -> adapter.measureOrdinaryShare(1.5));
+            adapter.merge();
+            assertRefused(InvalidStateException.class, "merged", () -> adapter.leaveBases(1));
+            adapter.unmerge();
+            adapter.unbindWeights(0);
+            assertRefused(InvalidStateException.class, "bound", () -> adapter.measureOrdinaryShare(1));
+        }
+    }
+
+    @Test
     void several_parameters_share_one_of_the_leading_directions() {
         Tensor second = Numbers.tensor(3, ROWS, COLUMNS);
         BasisOptions options = new BasisOptions(ROWS, COLUMNS).rowDirections(3).columnDirections(4);
