@@ -114,6 +114,9 @@ void check_training(const AdapterRecord &record, const TrainingRecord &training)
                      " parameters, expected " + std::to_string(record.parameters.size()));
     for (std::size_t i = 0; i < record.parameters.size(); ++i) {
         check_training(record.parameters[i], training.parameters[i], training.originals_known);
+        if (!training.parameters[i].settled.empty() && selects_by_step(record.selection))
+            throw Defect("scalars of " + name_in_words(record.parameters[i]) +
+                         " are settled, where masks of each step have none");
         if (!training.candidates.empty()) check_candidates(record.parameters[i], training.candidates[i]);
     }
 }

@@ -469,6 +469,10 @@ BOOST_AUTO_TEST_CASE(what_is_inconsistent_in_a_basis_is_not_written) {
     refused("stay below 15", [](AdapterRecord &r) { r.parameters[1].indices.back() = 15; });
     refused("2 bytes of originals, expected 0",
             [](AdapterRecord &r) { r.training->parameters[0].originals.resize(2); });
+    refused("are settled", [](AdapterRecord &r) {
+        r.training->parameters[1].settled = {2};
+        r.training->parameters[1].gradient.pop_back();
+    });
     refused("SPEFT_DELTA_FLOAT32", [](AdapterRecord &r) { r.delta_type = SPEFT_DELTA_BFLOAT16; });
     refused("SPEFT_OPTIMIZER_ADAMW or _ADAM", [](AdapterRecord &r) { r.optimizer.kind = SPEFT_OPTIMIZER_SGD; });
     refused("8 bits", [](AdapterRecord &r) { r.optimizer.state = SPEFT_STATE_BLOCKS8; });

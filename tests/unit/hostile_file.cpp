@@ -436,6 +436,34 @@ BOOST_AUTO_TEST_CASE(trainings_that_lie) {
     spoiled(&Parts::tensors, "training.state.", "training.", "is none of the adapter's");
 }
 
+// The sample with a settled scalar of "w", its second, and a candidate, whose gradient has not arrived.
+BOOST_AUTO_TEST_CASE(masks_that_moved_and_lie) {
+    const auto make_parts = [](const std::string &settled, const std::string &candidate) {
+        Parts parts;
+        parts.training = R"(,"speft.training":"{\"observations\":1,\"parameters\":[{\"received\":\"cleared\",)"
+                         R"(\"updates\":3,\"settled\":1,\"candidates\":1},{\"received\":\"nothing\",\"updates\":0}]}")";
+        parts.tensors += R"(,"training.candidates.gradients":{"dtype":"F32","shape":[0],"data_offsets":[22,22]},)"
+                         R"("training.gradients":{"dtype":"F32","shape":[0],"data_offsets":[22,22]},)"
+                         R"("training.originals":{"dtype":"U8","shape":[10],"data_offsets":[22,32]},)"
+                         R"("training.settled":{"dtype":"U32","shape":[1],"data_offsets":[32,36]},)"
+                         R"("training.candidates.indices":{"dtype":"U32","shape":[1],"data_offsets":[36,40]},)"
+                         R"("training.candidates.squares":{"dtype":"F32","shape":[1],"data_offsets":[40,44]},)"
+                         R"("training.candidates.sums":{"dtype":"F32","shape":[1],"data_offsets":[44,48]})";
+        parts.data += "0123456789" + settled + std::string(3, '\0') + candidate + std::string(11, '\0');
+        return parts;
+    };
+    const AdapterRecord record = Reader().read(make_parts("\1", "\5").file());
+    BOOST_REQUIRE(record.training && record.training->candidates.size() == 2);
+    BOOST_CHECK((record.training->parameters[0].settled == std::vector<std::uint32_t>{1}));
+    BOOST_CHECK((record.training->candidates[0].indices == std::vector<std::uint32_t>{5}));
+    Reader().expect_corrupt("must rise and stay below 2, got 2", make_parts("\2", "\5").file());
+    Reader().expect_corrupt("must rise and stay below 6, got 6", make_parts("\1", "\6").file());
+    Reader().expect_corrupt("candidate 4 of parameter \"w\" is selected already", make_parts("\1", "\4").file());
+    Parts parts = make_parts("\1", "\5");
+    edit(parts.options, R"("method":"random")", R"("method":"meprop")");
+    Reader().expect_corrupt("are settled", parts.file());
+}
+
 // The sample with "w" in a basis of one direction of its two rows and two of its three columns: the mask is {1} of 2.
 Parts make_parts_in_a_basis() {
     Parts parts;

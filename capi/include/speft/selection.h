@@ -158,8 +158,8 @@ typedef struct speft_schedule_options {
     /* 1: with dynamic masks, scalars that stay selected keep their moments and ages. SpIEL always does. */
     int32_t keep_moments;
     /* The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. Of SPARSEGRAD and
-     * MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments, of equal |δ| the first. 0: no
-     * limit. */
+     * MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments, of equal |δ|
+     * the first. 0: no limit. */
     int64_t settled_limit;
     /* 1: speft_get_moved tells what the last reselection has moved: 4 bytes for each dropped and each grown scalar. */
     int32_t track_moves;
