@@ -101,6 +101,17 @@ speft_status speft_get_basis_state(speft_basis *basis, speft_basis_state *state,
     });
 }
 
+speft_status speft_leave_bases(speft_adapter *adapter, double density, speft_adapter **ordinary, double *share,
+                               speft_error **error) {
+    return guard(error, [&] {
+        AdapterCall call(adapter);
+        if (!ordinary && !share) refuse("ordinary and share must not both be NULL");
+        const Adapter::Ordinary left = call->leave_bases(density);
+        if (ordinary) *ordinary = new speft_adapter{std::make_shared<Adapter>(call->shared_context(), left.record)};
+        if (share) *share = left.share;
+    });
+}
+
 speft_status speft_bind_basis(speft_adapter *adapter, int64_t parameter, speft_basis *basis, speft_error **error) {
     return guard(error, [&] {
         AdapterCall call(adapter);

@@ -71,6 +71,7 @@ SelectionOptions read_selection(const speft_selection_options *options) {
     read.model_scalars = given.model_scalars;
     read.approximation_rank = given.approximation_rank;
     read.mean = given.mean;
+    read.threshold = given.threshold;
     read.schedule = read_schedule(given.schedule);
     read.score = read_score_function(given.score);
     return read;

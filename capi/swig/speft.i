@@ -4,7 +4,7 @@
  * file. Typemaps must come first, because the headers' declarations are wrapped as they are read. The parameters that
  * need typemaps are:
  *
- *     speft_context **context, speft_adapter **adapter, speft_basis **basis      a new handle, owned by the caller
+ *     speft_context **context, speft_adapter **adapter, **ordinary, speft_basis **basis    a new handle, the caller's
  *     speft_error **error                                                       always the last parameter
  *     speft_tensor *gradient, *deltas, *u, *v                                    a view on the library's memory
  *     const speft_tensor *                                                      a view on the host's memory
@@ -70,6 +70,8 @@ SPEFT_RECORD(speft_reselection)
 SPEFT_RECORD(speft_score_function)
 SPEFT_RECORD(speft_weights)
 SPEFT_RECORD(speft_writer)
+
+%apply speft_adapter **adapter { speft_adapter **ordinary };
 
 %include "speft/export.h"
 %include "speft/status.h"

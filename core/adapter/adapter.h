@@ -65,6 +65,7 @@ public:
     Adapter(std::shared_ptr<Context> context, const AdapterRecord &record, ScoreFunction score = {});
 
     Context &context() const { return *context_; }
+    const std::shared_ptr<Context> &shared_context() const { return context_; }
     // As the host declared them.
     const std::vector<Parameter> &parameters() const { return declared_; }
     // As they are trained: of one in a basis its directions, in float32.
@@ -129,6 +130,13 @@ public:
     // The share of |δ| that rounding to the weights' type loses, of one sparse parameter or of all (no value).
     double rounding_loss(std::optional<std::size_t> parameter) const;
 
+    // An adapter with deltas of the ordinary basis, and how much of Σ ΔW² they are.
+    struct Ordinary {
+        AdapterRecord record;
+        double share = 1;
+    };
+    Ordinary leave_bases(double density) const;
+
     // For a file; with the state of the training, for a checkpoint.
     AdapterRecord record(bool with_training = false) const;
 
@@ -183,6 +191,8 @@ private:
     void put_deltas(const ChangedWeights &weights, std::size_t parameter, std::span<const float> deltas) const;
     std::vector<float> take_deltas(const ChangedWeights &weights, std::size_t parameter) const;
     ParameterTraining record_training(const Training &training, std::size_t parameter) const;
+    ParameterRecord record_ordinary(ParameterRecord stored, std::size_t parameter, double density, double &kept,
+                                    double &all) const;
     std::optional<std::size_t> record_basis(AdapterRecord &record, std::size_t parameter) const;
     void restore_bases(const AdapterRecord &record);
     // Brings back what `checkpoint` recorded beyond an adapter; before the first step.
@@ -201,6 +211,12 @@ private:
 
     // Masks that move: reselection.cpp and step_selection.cpp.
     void hold(Training &training, std::size_t parameter, const Gradient &gradient) const;
+    struct StepScalars {
+        std::vector<OwnedList> lists;
+        std::vector<Buffer<float>> values;
+    };
+    StepScalars choose_step(const HeldGradients &held) const;
+    void keep_above(StepScalars &step, std::size_t parameter) const;
     std::unique_ptr<Training> select_step(const Training &before) const;
     bool in_window() const;
     // The candidates of parameters [first, end) get what the host has done to the gradient of the selected scalars:

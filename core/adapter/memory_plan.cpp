@@ -198,7 +198,7 @@ private:
         held_ = window.held;
         choosing_ = std::max(choosing_, window.scratch);
         next_ = kept_ + training_;
-        moving_ = index * (2 * selected_ + 3 * most_selected()) + held_;
+        moving_ = index * (3 * selected_ + 3 * most_selected()) + held_;
     }
 
     void plan_candidates() {

@@ -3,7 +3,7 @@
 #include "core/adapter/adapter.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cmath>
 
 #include "core/base/status.h"
 #include "core/selection/budget.h"
@@ -39,26 +39,62 @@ void Adapter::hold(Training &state, std::size_t parameter, const Gradient &gradi
     state.held->keep(parameter, state.held->prepare(device(), trained, parameter, gradient));
 }
 
-std::unique_ptr<Adapter::Training> Adapter::select_step(const Training &before) const {
+// The scalars of a step and their gradient, one a parameter that has some.
+Adapter::StepScalars Adapter::choose_step(const HeldGradients &held) const {
     const SelectionOptions &options = options_.selection;
     const std::vector<Target> targets = find_targets(parameters_);
-    const Masks &masks = before.active.masks;
-    const Ranked chosen = before.held->rank(
-        device(), parameters_, targets, step_budgets(options, targets, *before.held), nullptr,
+    const Ranked chosen = held.rank(
+        device(), parameters_, targets, step_budgets(options, targets, held), nullptr,
         [&](std::size_t part, std::uint64_t eligible, std::uint64_t k) {
             refuse("only " + std::to_string(eligible) + " gradients of " +
                    (options.scope == SPEFT_SCOPE_GLOBAL ? "the sparse parameters" : "'" + targets[part].name + "'") +
                    " are not NaN; " + std::to_string(k) + " scalars are to be selected");
         });
+    StepScalars step{std::vector<OwnedList>(parameters_.size()), std::vector<Buffer<float>>(parameters_.size())};
+    for (std::size_t at = 0; at < targets.size(); ++at) {
+        const std::size_t index = targets[at].position;
+        const std::uint64_t count = chosen.counts[at];
+        step.lists[index] = {{device(), count}, count};
+        step.values[index] = Buffer<float>::zeros(device(), count);
+        if (count == 0) continue;
+        device().copy_within(step.lists[index].buffer.data(), chosen.of(at), count * sizeof(std::uint32_t));
+        held.gather(device(), index, chosen.of(at), count, step.values[index].data());
+        if (options.threshold > 0) keep_above(step, index);
+    }
+    return step;
+}
+
+// k values, not N, by way of the host.
+void Adapter::keep_above(StepScalars &step, std::size_t parameter) const {
+    const IndexList list = step.lists[parameter].view();
+    std::vector<float> values(static_cast<std::size_t>(list.count));
+    device().copy_to_host(values.data(), step.values[parameter].data(), values.size() * sizeof(float));
+    std::vector<std::uint32_t> positions;
+    for (std::size_t at = 0; at < values.size(); ++at)
+        if (std::abs(values[at]) >= static_cast<float>(options_.selection.threshold))
+            positions.push_back(static_cast<std::uint32_t>(at));
+    const Buffer<std::uint32_t> kept(device(), positions.size());
+    device().copy_to_device(kept.data(), positions.data(), positions.size() * sizeof(std::uint32_t));
+    Buffer<float> kept_values(device(), positions.size());
+    take(device(), kept_values.data(), step.values[parameter].data(), kept.data(), positions.size(), sizeof(float));
+    step.lists[parameter] = pick(device(), list, kept.data(), positions.size());
+    step.values[parameter] = std::move(kept_values);
+}
+
+std::unique_ptr<Adapter::Training> Adapter::select_step(const Training &before) const {
+    const SelectionOptions &options = options_.selection;
+    const std::vector<Target> targets = find_targets(parameters_);
+    const Masks &masks = before.active.masks;
+    const StepScalars step = choose_step(*before.held);
 
     // ---- the mask ----
     std::vector<OwnedList> rest(parameters_.size()), selected(parameters_.size()), leaving(parameters_.size());
     std::uint64_t others = 0;
-    for (std::size_t at = 0; at < targets.size(); ++at) {
-        const std::size_t index = targets[at].position;
-        const IndexList step{chosen.of(at), chosen.counts[at]};
-        rest[index] = subtract(device(), list_of(masks.slots[index]), step);
-        selected[index] = unite(device(), list_of(masks.slots[index]), step);
+    for (const Target &target : targets) {
+        const std::size_t index = target.position;
+        const IndexList chosen = step.lists[index].view();
+        rest[index] = subtract(device(), list_of(masks.slots[index]), chosen);
+        selected[index] = unite(device(), list_of(masks.slots[index]), chosen);
         others += rest[index].count;
     }
     const auto limit = static_cast<std::uint64_t>(options.schedule.settled_limit);
@@ -92,15 +128,13 @@ std::unique_ptr<Adapter::Training> Adapter::select_step(const Training &before) 
         make_moved_training(before, join(device(), parameters_, selected, DenseParameters::all));
 
     // ---- the gradient ----
-    for (std::size_t at = 0; at < targets.size(); ++at) {
-        const std::size_t index = targets[at].position;
+    for (const Target &target : targets) {
+        const std::size_t index = target.position;
         if (!before.held->present(index)) continue;
-        const IndexList step{chosen.of(at), chosen.counts[at]}, all = list_of(after->active.masks.slots[index]);
-        const Buffer<float> values = Buffer<float>::zeros(device(), step.count);
-        before.held->gather(device(), index, step.data, step.count, values.data());
+        const IndexList all = list_of(after->active.masks.slots[index]);
         const Buffer<float> spread = Buffer<float>::zeros(device(), all.count);
-        const Buffer<std::uint32_t> positions = find_positions(device(), step, all);
-        take(device(), spread.data(), values.data(), positions.data(), all.count, sizeof(float));
+        const Buffer<std::uint32_t> positions = find_positions(device(), step.lists[index].view(), all);
+        take(device(), spread.data(), step.values[index].data(), positions.data(), all.count, sizeof(float));
         after->gradients.put(device(), after->active.masks, index, spread.data());
     }
     for (std::size_t index = 0; index < parameters_.size(); ++index)

@@ -1,5 +1,6 @@
 #include "core/selection/selection_options.h"
 
+#include <cmath>
 #include <string>
 
 #include "core/base/status.h"
@@ -33,6 +34,10 @@ void check_of_some_methods(const SelectionOptions &options) {
         refuse(std::string("selection options: approximation_rank is for low-rank; leave it 0 for ") + name);
     if ((is_spiel(options.method) || selects_by_step(options)) && options.scope == SPEFT_SCOPE_PER_ROW)
         refuse(std::string("selection options: ") + name + " has a budget of all parameters or of each, none per row");
+    if (!(options.threshold >= 0) || std::isinf(options.threshold))
+        refuse("selection options: threshold must be finite and 0 or more; got " + std::to_string(options.threshold));
+    if (options.threshold > 0 && !selects_by_step(options))
+        refuse(std::string("selection options: threshold is for what each step selects; leave it 0 for ") + name);
     if (options.random == SPEFT_RANDOM_BERNOULLI && is_spiel(options.method))
         refuse(std::string("selection options: ") + name +
                " starts from exactly k random scalars, not from a Bernoulli draw");

@@ -25,6 +25,7 @@ struct SelectionOptions {
     std::int64_t model_scalars = 0;
     std::int64_t approximation_rank = 0;
     std::int32_t mean = SPEFT_MEAN_SIGNED;
+    double threshold = 0;
     Schedule schedule;
     ScoreFunction score;  // no part of a file
 };

@@ -208,6 +208,7 @@ std::string format_metadata(const AdapterRecord &record) {
         json.member("mean", find_word(means, record.selection.mean, "mean"));
     if (record.selection.approximation_rank != 0)
         json.member("approximation_rank", record.selection.approximation_rank);
+    if (record.selection.threshold != 0) json.member("threshold", record.selection.threshold);
     write_schedule(json, record.selection.schedule);
     json.member("steps", record.steps);
     json.member("type", find_word(scalar_types, common_type(record), "type"));
@@ -241,6 +242,7 @@ AdapterMetadata parse_metadata(const std::string &text) {
     if (adapter.has("mean")) record.selection.mean = find_number(means, adapter, "mean");
     if (adapter.has("approximation_rank"))
         record.selection.approximation_rank = adapter.size("approximation_rank");
+    if (adapter.has("threshold")) record.selection.threshold = adapter.number("threshold");
     if (adapter.has("schedule")) record.selection.schedule = parse_schedule(adapter.object("schedule"));
     record.steps = adapter.size("steps");
     const std::int32_t common_type = find_number(scalar_types, adapter, "type");

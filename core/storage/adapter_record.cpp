@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <set>
 #include <string_view>
 
@@ -158,6 +159,8 @@ void check_options(const AdapterRecord &record) {
     } catch (const Failure &failure) {
         throw Defect(failure.what());
     }
+    if (!(selection.threshold >= 0) || std::isinf(selection.threshold))
+        throw Defect("threshold must be finite and >= 0, got " + std::to_string(selection.threshold));
     if (selection.approximation_rank < 0)
         throw Defect("approximation_rank must be >= 0, got " + std::to_string(selection.approximation_rank));
 }

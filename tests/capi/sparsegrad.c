@@ -96,8 +96,9 @@ static void gradient_of_activations(const struct layer *layer, double *gradient)
         for (int c = 0; c < COLUMNS; ++c) {
             gradient[r * COLUMNS + c] = 0;
             for (int t = 0; t < TOKENS; ++t)
-                gradient[r * COLUMNS + c] += out_in ? (double)layer->dy[t * layer->out + r] * layer->x[t * layer->in + c]
-                                                    : (double)layer->x[t * layer->in + r] * layer->dy[t * layer->out + c];
+                gradient[r * COLUMNS + c] +=
+                    out_in ? (double)layer->dy[t * layer->out + r] * layer->x[t * layer->in + c]
+                           : (double)layer->x[t * layer->in + r] * layer->dy[t * layer->out + c];
         }
 }
 
@@ -161,7 +162,8 @@ static void check_products(struct layer *layer, int tokens) {
                 options.layout = layer->layout;
                 options.delta_only = delta_only;
                 options.accumulate = accumulate;
-                const speft_tensor *inputs = MATRIX(x, float32, tokens, from), *outputs = MATRIX(y, float32, tokens, to);
+                const speft_tensor *inputs = MATRIX(x, float32, tokens, from);
+                const speft_tensor *outputs = MATRIX(y, float32, tokens, to);
                 if (backward)
                     CHECK_OK(speft_linear_backward(layer->adapter, 0, &options, inputs, outputs, &error));
                 else
@@ -451,6 +453,56 @@ static void test_products_of_an_unmerged_adapter(void) {
     finish(&layer);
 }
 
+/* All of ΔW as an ordinary delta is the same model; of less, the largest stay, and the share says how much that is. */
+static void test_leaves_the_basis(void) {
+    struct layer layer;
+    start(&layer, SPEFT_LAYOUT_OUT_IN, 0, 0);
+    double share = -1;
+    CHECK_OK(speft_leave_bases(layer.adapter, 0.5, NULL, &share, &error));
+    CHECK(share == 1); /* of nothing */
+    train(&layer);
+    double weight[SIZE], all = 0;
+    effective_weight(&layer, weight);
+    for (int i = 0; i < SIZE; ++i) all += pow(weight[i] - layer.before[i], 2);
+    static const double densities[] = {1, 0.25};
+    for (int d = 0; d < 2; ++d) {
+        speft_adapter *ordinary = NULL;
+        CHECK_OK(speft_leave_bases(layer.adapter, densities[d], &ordinary, &share, &error));
+        CHECK_BYTES(layer.weights, layer.before, sizeof layer.before);
+        int64_t mask[SIZE];
+        const int64_t count = read_mask(ordinary, 0, mask, SIZE);
+        CHECK_EQUAL(count, d ? 13 : SIZE);
+        double kept = 0, least = INFINITY;
+        for (int64_t j = 0; j < count; ++j) {
+            const double delta = weight[mask[j]] - layer.before[mask[j]];
+            CHECK(fabs(lend_deltas(ordinary, 0)[j] - delta) <= near);
+            kept += delta * delta;
+            least = fmin(least, fabs(delta));
+        }
+        int larger = 0;
+        for (int i = 0; i < SIZE; ++i) larger += fabs(weight[i] - layer.before[i]) > least + 2 * near;
+        CHECK(larger < count || d == 0);
+        CHECK(fabs(share - kept / all) <= 1e-5); /* float32 deltas */
+        bind(ordinary, 0, MATRIX(layer.weights, float32, ROWS, COLUMNS));
+        CHECK_OK(speft_merge(ordinary, &error));
+        for (int64_t j = 0; j < count; ++j) CHECK(fabs(layer.weights[mask[j]] - weight[mask[j]]) <= near);
+        CHECK_OK(speft_unmerge(ordinary, &error));
+        CHECK_BYTES(layer.weights, layer.before, sizeof layer.before);
+        speft_destroy_adapter(ordinary);
+    }
+    speft_adapter *none = NULL;
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "density", speft_leave_bases(layer.adapter, 0, &none, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "NULL", speft_leave_bases(layer.adapter, 1, NULL, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "adapter", speft_leave_bases(NULL, 1, &none, NULL, &error));
+    CHECK_OK(speft_merge(layer.adapter, &error));
+    CHECK_FAILS(SPEFT_INVALID_STATE, "merged", speft_leave_bases(layer.adapter, 1, &none, NULL, &error));
+    CHECK_OK(speft_unmerge(layer.adapter, &error));
+    CHECK_OK(speft_bind_weights(layer.adapter, 0, NULL, &error));
+    CHECK_FAILS(SPEFT_INVALID_STATE, "not bound", speft_leave_bases(layer.adapter, 1, &none, NULL, &error));
+    CHECK(none == NULL);
+    finish(&layer);
+}
+
 static void test_refusals(void) {
     struct layer layer;
     start(&layer, SPEFT_LAYOUT_OUT_IN, 0, 0);
@@ -533,6 +585,7 @@ int main(void) {
     RUN(test_files_have_the_basis);
     RUN(test_a_mask_chosen_once);
     RUN(test_products_of_an_unmerged_adapter);
+    RUN(test_leaves_the_basis);
     RUN(test_refusals);
     return check_result();
 }

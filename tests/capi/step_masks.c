@@ -326,6 +326,40 @@ static void test_a_mask_chosen_once(void) {
     destroy_scene(&gradient);
 }
 
+/* Of the k largest those of at least that size, none in the end: then nothing moves but the dense parameter. */
+static void test_a_threshold_selects_fewer(void) {
+    speft_selection_options selection = choose(SPEFT_SELECT_MEPROP, SPEFT_SCOPE_PER_TENSOR, 0, BUDGET);
+    selection.threshold = 0.875;
+    struct scene scene = create_scene(create_context(), &selection);
+    bind_scene(&scene);
+    CHECK_OK(speft_select(scene.adapter, NULL, &error));
+    struct brute brute;
+    float expected[SCENE_SCALARS];
+    start_brute(&brute, scene.weights[QUERY], 24);
+    memcpy(expected, scene.weights[QUERY], sizeof expected);
+    int64_t fewer = 0;
+    for (int step = 1; step <= STEPS; ++step) {
+        refill(&scene, step);
+        if (step == STEPS)
+            for (int j = 0; j < 24; ++j) scene.gradients[QUERY][j] *= 0.5f;
+        accumulate_scene(&scene);
+        choose_largest(&brute, scene.gradients[QUERY], BUDGET);
+        for (int j = 0; j < 24; ++j) {
+            if (!brute.chosen[j] || fabsf(scene.gradients[QUERY][j]) >= 0.875f) continue;
+            brute.chosen[j] = 0;
+            ++fewer;
+        }
+        memset(brute.touched, 0, sizeof brute.touched);
+        CHECK_OK(speft_reselect(scene.adapter, NULL, NULL, &error));
+        CHECK_OK(speft_step(scene.adapter, NULL, &error));
+        step_brute(&brute, scene.gradients[QUERY], expected);
+        for (int j = 0; j < 24; ++j) brute.touched[j] = brute.scalars[j].age > 0;
+        check_brute(&scene, QUERY, &brute, expected);
+    }
+    CHECK(fewer >= BUDGET);
+    destroy_scene(&scene);
+}
+
 static void test_calls_out_of_order(void) {
     struct scene scene;
     start(&scene, create_context(), SPEFT_SCOPE_GLOBAL, BUDGET, 0);
@@ -383,6 +417,14 @@ static void test_refused_options(void) {
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, text, \
                 try_to_create(context, &selection, &optimizer, parameters, SCENE_PARAMETERS, &adapter))
     CHECK_OPTIONS("per row");
+    selection.threshold = -1;
+    selection.scope = SPEFT_SCOPE_GLOBAL;
+    CHECK_OPTIONS("threshold");
+    selection.threshold = 0.5;
+    selection.method = SPEFT_SELECT_MAGNITUDE;
+    CHECK_OPTIONS("threshold");
+    selection.threshold = 0;
+    selection.method = SPEFT_SELECT_MEPROP;
     selection.scope = SPEFT_SCOPE_GLOBAL;
     optimizer.kind = SPEFT_OPTIMIZER_SGD;
     CHECK_OPTIONS("ADAMW");
@@ -417,6 +459,7 @@ int main(void) {
     RUN(test_the_limit_lets_the_least_moved_leave);
     RUN(test_a_checkpoint_goes_on_where_it_was);
     RUN(test_a_mask_chosen_once);
+    RUN(test_a_threshold_selects_fewer);
     RUN(test_calls_out_of_order);
     RUN(test_refused_options);
     return check_result();

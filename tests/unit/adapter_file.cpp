@@ -191,6 +191,8 @@ BOOST_AUTO_TEST_CASE(reload_is_identical_in_bases) {
         Draws draws(seed);
         add_lazy_training(draws, record);
         BOOST_CHECK(same(save_and_load(record), record));
+        record.selection.threshold = 0x1.fffffffffffffp-20;
+        BOOST_CHECK(same(save_and_load(record), record));
     }
 }
 
@@ -469,6 +471,8 @@ BOOST_AUTO_TEST_CASE(what_is_inconsistent_in_a_basis_is_not_written) {
     refused("stay below 15", [](AdapterRecord &r) { r.parameters[1].indices.back() = 15; });
     refused("2 bytes of originals, expected 0",
             [](AdapterRecord &r) { r.training->parameters[0].originals.resize(2); });
+    refused("threshold", [](AdapterRecord &r) { r.selection.threshold = -1; });
+    refused("threshold", [](AdapterRecord &r) { r.selection.threshold = std::nan(""); });
     refused("are settled", [](AdapterRecord &r) {
         r.training->parameters[1].settled = {2};
         r.training->parameters[1].gradient.pop_back();

@@ -280,6 +280,7 @@ inline bool same(const AdapterRecord &a, const AdapterRecord &b) {
     const SelectionOptions &x = a.selection, &y = b.selection;
     return x.method == y.method && x.scope == y.scope && x.random == y.random &&
            std::bit_cast<std::uint64_t>(x.density) == std::bit_cast<std::uint64_t>(y.density) &&
+           std::bit_cast<std::uint64_t>(x.threshold) == std::bit_cast<std::uint64_t>(y.threshold) &&
            x.budget == y.budget && x.rank == y.rank && x.model_scalars == y.model_scalars && x.seed == y.seed &&
            x.approximation_rank == y.approximation_rank && x.mean == y.mean && x.schedule == y.schedule &&
            a.delta_type == b.delta_type && a.optimizer.kind == b.optimizer.kind &&

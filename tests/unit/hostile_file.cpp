@@ -560,6 +560,7 @@ BOOST_AUTO_TEST_CASE(bases_that_lie) {
     spoiled_options("sparsegrad", "random", "\"w\" has a basis");
     spoiled_options("sparsegrad", "meprop", "\"w\" has a basis");
     spoiled_options(R"("delta_type":"float32")", R"("delta_type":"bfloat16")", "SPEFT_DELTA_FLOAT32");
+    spoiled_options(R"("seed")", R"("threshold":-1,"seed")", "threshold");
     spoiled_options("adamw", "sgd", "SPEFT_OPTIMIZER_ADAMW or _ADAM");
     spoiled_options(R"("age":"common",)", R"("age":"common","state":"blocks8",)", "8 bits");
 }

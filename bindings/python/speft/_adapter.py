@@ -82,10 +82,10 @@ class Adapter:
             - ``"mask"``: given with `set_mask`; ``"scores"``: given with `set_scores`
             - ``"score-function"``: computed by `score`
 
-            Instead of once, each step's scalars are selected by its own gradient, and the mask is the union of
-            what was selected so far, with ``"meprop"``, the largest abs(g), and with ``"sparsegrad"``, the
-            largest abs(VgUᵀ) in a `Basis` that `bind_basis` gives each sparse parameter: `reselect` then comes
-            once the step's gradient is accumulated, before `gradient`, `clip_gradient` and `step`.
+            Instead of once, each step's scalars are selected by its own gradient, and the mask is the union
+            of what was selected so far, with ``"meprop"``, the largest abs(g), and with ``"sparsegrad"``, the
+            largest abs(VgUᵀ) in a `Basis` that `bind_basis` gives each sparse parameter: `reselect` then
+            comes once the step's gradient is accumulated, before `gradient`, `clip_gradient` and `step`.
         scope: ``"global"``, one ranking over all sparse parameters; ``"per-tensor"``, the same share of
             each; or ``"per-row"``, the same share of each index of their first axis.
         density: the share of the sparse parameters' scalars to select, in (0, 1].
@@ -99,6 +99,8 @@ class Adapter:
         approximation_rank: of ``"low-rank"``; None: 128.
         mean: of ``"gradient"`` and ``"snip"``: ``"signed"``, the absolute value of the mean gradient, or
             ``"absolute"``, the mean of absolute gradients.
+        threshold: of ``"sparsegrad"`` and ``"meprop"``: of a step's k largest gradients only those of at
+            least this size; None: all of them.
         score: of ``"score-function"``, called as ``score(name, weights, gradient, scores)`` for each sparse
             parameter while the masks are chosen: reads `weights` and `gradient` (the mean of what was
             observed, or None), and writes to `scores`, float32. All are a `Tensor` of the parameter's shape,
@@ -355,7 +357,7 @@ class Adapter:
         self._bound[position] = native
 
     def bind_basis(self, parameter: int | str, basis: Basis | None) -> None:
-        """Trains a parameter in a basis, beside its weights; None: in the ordinary one. For ``"sparsegrad"``. ::
+        """Trains a parameter in a basis, beside its weights; None: in the ordinary one. ::
 
             adapter = speft.Adapter(context, [up], selection="sparsegrad", density=0.01)
             adapter.bind_weights("up", weights)
@@ -367,8 +369,8 @@ class Adapter:
             adapter.reselect()
             adapter.step()
 
-        The mask, `deltas`, `gradient` and gradients given as `values` count in its directions. The basis is fitted
-        no more while an adapter trains in it.
+        The mask, `deltas`, `gradient` and gradients given as `values` count in its directions. The basis is
+        fitted no more while an adapter trains in it.
 
         Raises:
             InvalidArgument: it is of another shape or of another context; or the parameter is dense.
@@ -376,6 +378,24 @@ class Adapter:
         """
         native = None if basis is None else basis.handle
         call(_capi.speft_bind_basis, self.handle, self._position(parameter), native)
+
+    def leave_bases(self, density: float) -> tuple[Adapter, float]:
+        """An adapter without bases from this one: the largest entries of each ΔW = VᵀΔU, as ordinary deltas.
+
+        Args:
+            density: the share of the scalars of each parameter in a basis that stays, in (0, 1].
+
+        Returns:
+            The adapter: selected, unmerged, and bound to nothing, as after `load`. And how much of ΣΔW² over
+            all those parameters it keeps.
+
+        Raises:
+            InvalidState: no parameter is in a basis; before `select`; merged; or weights are not bound.
+        """
+        handle, share = call(_capi.speft_leave_bases, self.handle, float(density))
+        ordinary = type(self).__new__(type(self))
+        ordinary._open(self._context, handle, None)
+        return ordinary, share
 
     def merge(self) -> None:
         """Writes round(θ0+δ) into the bound weights; nothing to do when merged already, as after `select`.

@@ -177,9 +177,9 @@ typedef struct speft_find_eigenvectors {
     double *values; /* [size], on the host: all eigenvalues, falling */
 } speft_find_eigenvectors;
 
-/* target[i, j] = round(base + scale · Σ_q a[i, q]·b), base = target[i, j] where `accumulate` is 1, else 0, and b = b[q, j],
- * or b[j, q] where `b_transposed` is 1. Order and precision of the sum are free, but it is rounded to the target's type
- * once. The target overlaps neither factor. */
+/* target[i, j] = round(base + scale · Σ_q a[i, q]·b), base = target[i, j] where `accumulate` is 1, else 0, and b = b[q,
+ * j], or b[j, q] where `b_transposed` is 1. Order and precision of the sum are free, but it is rounded to the target's
+ * type once. The target overlaps neither factor. */
 typedef struct speft_multiply {
     const void *a; /* [rows, inner] */
     const void *b; /* [inner, columns], or [columns, inner] */

@@ -1,9 +1,9 @@
 /* A linear layer whose delta is applied on the fly: for parameters in a basis (basis.h), which train beside their
  * weights, and for adapters that are unmerged.
  *
- * Δ is the sparse delta, or Vᵀ Δ̃ U in a basis (Chekalina et al. 2024, table 2, whose input gradient is misprinted). For
- * few tokens it is applied without a matrix of W's size, through the basis; for many, ΔW is made in scratch memory, which
- * is less work. INVALID_STATE: before the selection; where Δ is in the weights (merged; or attached, and not in a
+ * Δ is the sparse delta, or Vᵀ Δ̃ U in a basis (Chekalina et al. 2024, table 2, whose input gradient is misprinted).
+ * For few tokens it is applied without a matrix of W's size, through the basis; for many, ΔW is made in scratch memory,
+ * which is less work. INVALID_STATE: before the selection; where Δ is in the weights (merged; or attached, and not in a
  * basis), whose own product has it already; the weights are not bound, but for `delta_only`. A dense parameter is
  * refused. */
 #ifndef SPEFT_LINEAR_H

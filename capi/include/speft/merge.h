@@ -18,8 +18,8 @@ SPEFT_BEGIN_DECLS
  * INVALID_STATE: not selected; weights not bound; another adapter is merged into the same memory. */
 SPEFT_API speft_status speft_merge(speft_adapter *adapter, speft_error **error);
 
-/* Puts what was learned into effect as training needs it, which is how speft_select leaves it: merged, but parameters in
- * a basis have their original bits, and speft_linear_… (linear.h) apply their deltas. Does nothing when attached
+/* Puts what was learned into effect as training needs it, which is how speft_select leaves it: merged, but parameters
+ * in a basis have their original bits, and speft_linear_… (linear.h) apply their deltas. Does nothing when attached
  * already. Where no parameter is in a basis it is speft_merge. Errors as of speft_merge and speft_unmerge. */
 SPEFT_API speft_status speft_attach(speft_adapter *adapter, speft_error **error);
 

@@ -137,8 +137,9 @@ enum {
  * speft_get_gradient, speft_clip_gradient and speft_step, `speft_reselect` selects the k largest |g| of it. The mask is
  * the union of what was selected so far, with δ = 0 for what is new; the gradient of the step is 0 in the rest of it.
  * AdamW and Adam, which alone are taken, are lazy: a weight whose gradient is 0 does not move, nor its moments, and its
- * age counts its own updates (up to 65,535). Until the reselection x and dy of each layer are copied, or dense gradients
- * added up. With SPEFT_SCHEDULE_NONE the mask is chosen once instead, by |ḡ| of observations, for any optimizer.
+ * age counts its own updates (up to 65,535). Until the reselection x and dy of each layer are copied, or dense
+ * gradients added up. With SPEFT_SCHEDULE_NONE the mask is chosen once instead, by |ḡ| of observations, for any
+ * optimizer.
  *
  * Any other method but GIVEN_MASK, GIVEN_SCORES and WEIGHT_CHANGE: dynamic masks. After each step t = n·S the host
  * observes again, where the method needs it, and `speft_reselect` selects anew, by the weights as trained; random masks
@@ -205,6 +206,9 @@ typedef struct speft_selection_options {
     const speft_score_function *score;
     int32_t mean; /* SPEFT_MEAN_… */
     int32_t reserved;
+    /* Of SPARSEGRAD and MEPROP, where each step selects: of the k largest |g| those of at least this size, in a step
+     * whose gradient has fewer; 0 or more. The gradient is as accumulated, before any clipping. */
+    double threshold;
 } speft_selection_options;
 
 /* Defaults: GRADIENT, GLOBAL, EXACT; density, budget and rank are left 0 for the caller to choose. */

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "failure.h"
+#include "methods.h"
 #include "turn.h"
 #include "views.h"
 #include "xla/ffi/api/ffi.h"
@@ -53,7 +54,7 @@ void add(const Tap &tap, int32_t device, speft_tensor x, speft_tensor dy, int32_
          int64_t copies) {
     const Turn turn(tap.number, device);
     const speft_adapter_state state = turn.state();
-    const bool observes = !state.selected || state.reselection_due;
+    const bool observes = !state.selected || (state.reselection_due && !selects_by_step(state.method));
     speft_gradient gradient{};
     gradient.struct_size = sizeof gradient;
     gradient.kind = SPEFT_GRADIENT_ACTIVATIONS;

@@ -23,6 +23,7 @@ struct Host {
     std::recursive_mutex turn;
     speft_adapter *adapter = nullptr; // NULL once the host has closed it
     std::vector<Move> moves;          // those that steps have made, for Python to collect
+    bool weights_lost = false;        // a failed step had given weights back, in a tree that nobody got
 };
 
 // NULL when there is none of this number any more.

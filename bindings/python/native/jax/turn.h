@@ -27,6 +27,15 @@ public:
     speft_adapter *adapter() const { return host_->adapter; }
     Host &host() const { return *host_; }
 
+    // Refuses where no tree of the host has the weights that the adapter thinks it has.
+    void require_weights() const {
+        if (host_->weights_lost) {
+            throw Failure(SPEFT_INVALID_STATE, "a step has failed after scalars had left the mask (settled_limit), and "
+                                               "the tree with their original weights is lost: save_checkpoint() now, "
+                                               "and load that with the original weights");
+        }
+    }
+
     speft_adapter_state state() const {
         speft_adapter_state state{};
         state.struct_size = sizeof state;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "failure.h"
+#include "methods.h"
 #include "turn.h"
 #include "views.h"
 #include "xla/ffi/api/ffi.h"
@@ -71,19 +72,6 @@ private:
     int64_t bound_ = 0;
 };
 
-// Methods whose masks move without another look at gradients.
-bool needs_no_observation(int32_t method) {
-    switch (method) {
-    case SPEFT_SELECT_RANDOM:
-    case SPEFT_SELECT_MAGNITUDE:
-    case SPEFT_SELECT_SMALLEST_MAGNITUDE:
-    case SPEFT_SELECT_LOW_RANK:
-    case SPEFT_SELECT_SPIEL_AG:
-    case SPEFT_SELECT_SPIEL_MA: return true;
-    default: return false;
-    }
-}
-
 struct StepOptions {
     ffi::Span<const int64_t> dense; // the parameters whose gradients come as arrays
     ffi::Span<const double> groups; // [groups, group_length]
@@ -101,6 +89,21 @@ void accumulate(const Turn &turn, const ffi::RemainingArgs &arguments, size_t fi
         gradient.dense = &dense;
         check([&](auto **error) { return speft_accumulate(turn.adapter(), options.dense[i], &gradient, error); });
     }
+}
+
+speft_reselection reselect(const Turn &turn) {
+    speft_reselection moved{};
+    moved.struct_size = sizeof moved;
+    check([&](auto **error) { return speft_reselect(turn.adapter(), nullptr, &moved, error); });
+    turn.host().moves.push_back({moved, turn.state().selected_scalars});
+    return moved;
+}
+
+// Where each step has its own scalars: its gradient is whole by now, and the rest of the step is of those alone. True
+// where weights have been given back.
+bool select_scalars(const Turn &turn) {
+    const speft_adapter_state state = turn.state();
+    return state.reselection_due && selects_by_step(state.method) && reselect(turn).dropped > 0;
 }
 
 void step(const Turn &turn, const ffi::AnyBuffer &rates, const StepOptions &options) {
@@ -131,11 +134,7 @@ void step(const Turn &turn, const ffi::AnyBuffer &rates, const StepOptions &opti
         });
     check([&](auto **error) { return speft_step(turn.adapter(), &taken, error); });
     const speft_adapter_state state = turn.state();
-    if (!state.reselection_due || !needs_no_observation(state.method)) return;
-    speft_reselection moved{};
-    moved.struct_size = sizeof moved;
-    check([&](auto **error) { return speft_reselect(turn.adapter(), nullptr, &moved, error); });
-    turn.host().moves.push_back({moved, turn.state().selected_scalars});
+    if (state.reselection_due && needs_no_observation(state.method)) reselect(turn);
 }
 
 // Arguments: the adapter's number, learning rates, what taps have given back (only their order matters), dense
@@ -148,6 +147,7 @@ ffi::Error move_weights(int32_t device, ffi::AnyBuffer number, ffi::AnyBuffer ra
         const StepOptions options{dense, groups, clip_norm, gradient_scale, allow_missing};
         const auto first = static_cast<size_t>(taps);
         const Turn turn(*static_cast<const uint32_t *>(number.untyped_data()), device);
+        turn.require_weights();
         const Binding binding(turn.adapter(), arguments, first + dense.size(), results);
         switch (call) {
         case CALL_MERGE:
@@ -159,7 +159,9 @@ ffi::Error move_weights(int32_t device, ffi::AnyBuffer number, ffi::AnyBuffer ra
         default:
             try {
                 accumulate(turn, arguments, first, options);
+                turn.host().weights_lost = select_scalars(turn);
                 step(turn, rates, options);
+                turn.host().weights_lost = false;
             } catch (...) {
                 // The host computes its gradients anew: what is left of these would be added to them.
                 speft_clear_gradient(turn.adapter(), -1, nullptr);

@@ -108,6 +108,11 @@ class SparseAdapter:
             ``score(name, weight, gradient)`` of NumPy arrays that returns an array of the weight's shape
             (`gradient` is the mean of what was observed, or None); or a dict from the name of each target to
             its mask (flat indices, integers) or to its scores (floats of its shape).
+
+            With ``"meprop"`` nothing is selected at first: each `step` selects by its own gradient, for which
+            backward passes leave copies of the layers' inputs and output gradients until then; what was
+            selected so far stays trained. ``"sparsegrad"``, whose layers would compute in a basis, is not in
+            this version.
         dense: patterns of leaves that are trained in full, as a new head is.
         gradient: ``"activations"``: the targets are weights of linear layers that the loss computes by
             `speft.jax.linear`; no gradient of their size is ever formed. ``"dense"``: any loss and any shape
@@ -124,6 +129,7 @@ class SparseAdapter:
 
     _history: list[Reselection]
     _compiled: tuple[Any, Any] | None  # a loss, and what `estimate` has made of it
+    _selects_by_step: bool  # whether it is known to select without observations, at each step
 
     def __init__(
         self,
@@ -152,8 +158,7 @@ class SparseAdapter:
             np.asarray,
             lambda array: not np.issubdtype(array.dtype, np.integer),
         )
-        if method in ("sparsegrad", "meprop"):
-            raise Unsupported(f"selection {method!r} is not in this version of speft.jax")
+        _refuse_basis(method)
         if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
         native = Adapter(
@@ -178,6 +183,7 @@ class SparseAdapter:
         decay = decay or ("after" if method.startswith("spiel") else "original")
         hyperparameters = Hyperparameters(lr, betas, eps, weight_decay, decay, momentum)
         self._attach(native, gradient, hyperparameters)
+        self._selects_by_step = method == "meprop" and options.get("schedule") != "none"
 
     @classmethod
     def load(
@@ -273,6 +279,7 @@ class SparseAdapter:
         Returns:
             A function of (params, …) that returns the loss's value (with aux, both), and the `Gradients`.
         """
+        _refuse_basis(self._selection)
         tapped = self._gradient == "activations"
 
         def value_and_grad(params: Any, *args: Any, **kwargs: Any) -> tuple[Any, Gradients]:
@@ -315,7 +322,7 @@ class SparseAdapter:
             speft.InvalidState: after `select`, unless masks are dynamic; or a target received no gradient.
         """
         method = self.info.selection
-        if method in _WITHOUT_GRADIENTS:
+        if method in _WITHOUT_GRADIENTS or self._selects_by_step:
             return
         if method in ("synflow", "grasp", "grasp-code"):
             raise InvalidArgument(
@@ -385,8 +392,8 @@ class SparseAdapter:
     def reselect(self, params: Any, progress: Progress | None = None) -> Any:
         """Moves the masks, when that is due, and otherwise returns the tree as it is.
 
-        `step` does it by itself where no observation is needed: for SpIEL, and for dynamic masks that are
-        random or ranked by the weights alone. For others, and for a function of one's own::
+        `step` does it by itself where no observation is needed: for SpIEL, for ``"meprop"``, and for dynamic
+        masks that are random or ranked by the weights alone. For others, and for a function of one's own::
 
             if adapter.reselection_due:
                 adapter.estimate(loss, params, estimation_batches)
@@ -405,7 +412,10 @@ class SparseAdapter:
 
     @property
     def reselection_due(self) -> bool:
-        """Whether `reselect` has to come before the next step."""
+        """Whether `reselect` has to come before the next step.
+
+        With ``"meprop"``: whether a backward pass has handed over gradients, by which that step will select.
+        """
         return self.info.reselection_due
 
     @property
@@ -429,7 +439,8 @@ class SparseAdapter:
     ) -> Any:
         """One update, by what has been accumulated, which is then cleared.
 
-        Where masks move without observations, they do when it is time: see `history`.
+        Where masks move without observations, they do when it is time: see `history`. With ``"meprop"`` that
+        comes first, once all of this step's gradient is there; `clip_norm` is of the scalars that it selects.
 
         Args:
             gradients: what `value_and_grad` returned, or a sum of such; or a tree of arrays with the paths of
@@ -448,9 +459,13 @@ class SparseAdapter:
         Raises:
             speft.InvalidState: before `select`; unmerged; no gradient; `reselection_due`. In a jitted
                 function these come from the program, when its results are asked for: see `speft_errors`. The
-                adapter is as before then, but for the gradients, which are cleared; what was donated to the
-                program is lost.
+                adapter is as before then, but for the gradients, which are cleared, and for scalars that
+                ``"meprop"`` has selected, which keep deltas of 0; what was donated to the program is lost.
+                Where `settled_limit` had made others leave, later steps are refused, too: the tree with their
+                original weights was that of the failed one.
+            speft.Unsupported: the adapter of a file is one of ``"sparsegrad"``: it predicts, merged.
         """
+        _refuse_basis(self._selection)
         if gradient_scale == 0:
             raise InvalidArgument("gradient_scale must not be 0")
         if clip_norm is not None and not clip_norm > 0:
@@ -569,12 +584,14 @@ class SparseAdapter:
         if code is None:
             raise InvalidArgument(f"decay must be one of {', '.join(DECAYS)}; got {hyperparameters.decay!r}")
         self._native = native
+        self._selection = native.state.selection
         self._gradient = gradient
         self._hyperparameters = hyperparameters
         group = [*hyperparameters.betas, hyperparameters.eps, hyperparameters.weight_decay]
         self._group = [*map(float, group), float(hyperparameters.momentum), float(code)]
         self._history = []
         self._compiled = None
+        self._selects_by_step = False
         self._number = open_host(native.handle)
         # Runs before this object lets go of `native`: programs lose the adapter first.
         self._finalizer = weakref.finalize(self, close_host, self._number)
@@ -686,6 +703,14 @@ class SparseAdapter:
             with speft_errors():
                 moved = jax.block_until_ready(run(*operands, **attributes))
         return replace_leaves(params, dict(zip(named, moved, strict=True)))
+
+
+def _refuse_basis(method: str) -> None:
+    if method == "sparsegrad":
+        raise Unsupported(
+            "selection 'sparsegrad' is not in this version of speft.jax: its layers would compute in a "
+            "basis; 'meprop' selects alike without one"
+        )
 
 
 def _refuse_traced(call: str, tree: Any) -> None:

@@ -108,9 +108,10 @@ class SparseAdapter(torch.optim.Optimizer):
 
             - ``"meprop"``: not once, but for each step by its own gradient, the largest entries; what was
               selected so far stays trained. No batch is needed before `select`.
-            - ``"sparsegrad"``: the same in a basis in which gradients are sparse, which `estimate` or `observe`
-              fits to the gradients of some batches. Targets are layers' weights, which stay as they are: the
-              layers compute with W + VᵀΔU, by the library. Their masks and deltas count in the basis.
+            - ``"sparsegrad"``: the same in a basis in which gradients are sparse, which `estimate` or
+              `observe` fits to the gradients of some batches. Targets are layers' weights, which stay as they
+              are: the layers compute with W + VᵀΔU, by the library. Their masks and deltas count in the
+              basis.
         dense: patterns of parameters that are trained in full, as a new head is.
         optimizer: ``"adamw"``, ``"adam"``, ``"sgd"``, ``"lion"``, ``"sm3"`` or ``"adafactor"``; None: SM3 for
             ``"spiel-ma"``, which requires it, AdamW otherwise.
@@ -126,6 +127,8 @@ class SparseAdapter(torch.optim.Optimizer):
         seed: of random masks.
         approximation_rank: of ``"low-rank"``; None: 128.
         mean: of ``"gradient"`` and ``"snip"``: of ``"signed"`` gradients, or of ``"absolute"`` ones.
+        threshold: of ``"sparsegrad"`` and ``"meprop"``: of a step's k largest gradients only those of at
+            least this size.
         gradient: ``"activations"`` computes the selected gradients from the inputs and output gradients of
             the linear layers, and never keeps a dense one of a target; ``"dense"`` takes ``.grad``, of any
             kind of parameter.
@@ -134,10 +137,10 @@ class SparseAdapter(torch.optim.Optimizer):
         total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments, settled_limit,
             track_moves: how masks move while training. See `speft.Adapter`, and `reselect`. `reselect_every`
             makes the masks of any selection dynamic but those of ``"weight-change"`` and of a dict.
-            ``schedule="none"`` makes those of ``"sparsegrad"`` and ``"meprop"`` stay as the mean of the observed
-            gradients chooses them.
-        basis: of ``"sparsegrad"``: one for each ``"kind"`` of target, those whose names differ in numbers alone,
-            or one for ``"each"``.
+            ``schedule="none"`` makes those of ``"sparsegrad"`` and ``"meprop"`` stay as the mean of the
+            observed gradients chooses them.
+        basis: of ``"sparsegrad"``: one for each ``"kind"`` of target, those whose names differ in numbers
+            alone, or one for ``"each"``.
         directions: of ``"sparsegrad"``: the most directions that a basis has on either side; None: all.
 
     Attributes:
@@ -176,6 +179,7 @@ class SparseAdapter(torch.optim.Optimizer):
         seed: int = 0,
         approximation_rank: int | None = None,
         mean: str = "signed",
+        threshold: float | None = None,
         gradient: str = "activations",
         backend: str = "auto",
         threads: int = 0,
@@ -221,6 +225,7 @@ class SparseAdapter(torch.optim.Optimizer):
             seed=seed,
             approximation_rank=approximation_rank,
             mean=mean,
+            threshold=threshold,
             score=score,
             optimizer=optimizer,
             age=age,
@@ -551,8 +556,8 @@ class SparseAdapter(torch.optim.Optimizer):
     def attach(self) -> None:
         """Puts what was learned into effect as training needs it, as it is after `select`.
 
-        That is `merge` but for ``"sparsegrad"``, whose targets get their original weights back, and whose layers
-        compute with the deltas beside them.
+        That is `merge` but for ``"sparsegrad"``, whose targets get their original weights back, and whose
+        layers compute with the deltas beside them.
 
         Raises:
             speft.InvalidState: not selected, or a weight was changed by somebody else.
@@ -604,6 +609,15 @@ class SparseAdapter(torch.optim.Optimizer):
             speft.IOFailure: it cannot be written; an old file is untouched.
         """
         self._native.save(path, format=format, progress=progress)
+
+    def leave_bases(self, density: float) -> tuple[Adapter, float]:
+        """What ``"sparsegrad"`` has learned as ordinary sparse deltas, and how much of ΣΔW² they keep.
+
+        The adapter is one of the NumPy level: `speft.Adapter.save` it, and `load` it here like any other. See
+        `speft.Adapter.leave_bases`.
+        """
+        self._refresh()
+        return self._native.leave_bases(density)
 
     def measure_rounding_loss(self) -> float:
         """The share of Σ|δ| that rounding θ0+δ to the weights' type loses. See `speft.Adapter`."""

@@ -33,7 +33,9 @@ class Bases:
         for target in self._targets:
             shape = tuple(target.weight.shape)
             if len(shape) != 2:
-                raise InvalidArgument(f"target {target.name!r} has shape {list(shape)}: a basis is for matrices")
+                raise InvalidArgument(
+                    f"target {target.name!r} has shape {list(shape)}: a basis is for matrices"
+                )
             # Blocks are told apart by numbers: "layer.3.up.weight" and "layer.4.up.weight" are of a kind.
             kind = re.sub(r"\d+", "#", target.name) if self._sharing == "kind" else target.name
             if (kind, shape) not in by_kind:

@@ -38,12 +38,6 @@ def test_options_are_refused_by_name(make_params, options, message):
         SparseAdapter(make_params(), **options)
 
 
-@pytest.mark.parametrize("selection", ["sparsegrad", "meprop"])
-def test_planned_methods_are_refused_by_name(make_params, selection):
-    with pytest.raises(speft.Unsupported, match=selection):
-        SparseAdapter(make_params(), "head/*", selection=selection)
-
-
 def test_float64_is_refused_by_name():
     with jax.enable_x64(True):
         params = {"w": jnp.zeros((3, 3), jnp.float64)}

@@ -442,7 +442,8 @@ def test_closed_things_raise(make_adapter, context):
         "scores": gradient,
         "original": gradient,
     }
-    argument |= {"max_norm": 1.0, "x": gradient, "dy": gradient, "out": gradient, "target": "never-written"}
+    argument |= {"density": 0.1, "max_norm": 1.0}
+    argument |= {"x": gradient, "dy": gradient, "out": gradient, "target": "never-written"}
     for name, method in inspect.getmembers(speft.Adapter, inspect.isfunction):
         if name.startswith("_") or name in ("close", "plan_memory"):
             continue

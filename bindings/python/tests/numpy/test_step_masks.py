@@ -207,6 +207,38 @@ def test_files_bring_the_basis_along(make, context, random, tmp_path):
         np.testing.assert_allclose(before + turned, merged, atol=1e-5)  # float32 sums in another order
 
 
+def test_leaving_the_basis_keeps_the_largest_entries(make, context, random):
+    adapter, weights = make("sparsegrad")
+    before = weights.copy()
+    adapter.bind_basis("up", fitted(context, random))
+    adapter.select()
+    train(adapter, random)
+    adapter.merge()
+    delta = weights.astype(np.float64) - before
+    with pytest.raises(speft.InvalidState, match="merged"):
+        adapter.leave_bases(0.1)
+    adapter.attach()
+    ordinary, share = adapter.leave_bases(0.1)
+    largest = np.sort(np.argsort(-np.abs(delta).ravel())[:28])
+    np.testing.assert_array_equal(np.from_dlpack(ordinary.mask("up")), largest)
+    kept = (delta.ravel()[largest] ** 2).sum() / (delta**2).sum()
+    assert share == pytest.approx(kept, rel=1e-4)  # `delta` is of rounded weights
+    ordinary.bind_weights("up", weights)
+    ordinary.merge()
+    np.testing.assert_allclose(weights.ravel()[largest], (before + delta).ravel()[largest], atol=1e-6)
+
+
+def test_a_threshold_selects_fewer(make, random):
+    adapter, _ = make("meprop", threshold=12.0)
+    adapter.select()
+    x, dy = batch_of(random)
+    adapter.accumulate("up", x=x, dy=dy)
+    adapter.reselect()
+    expected = np.flatnonzero(np.abs(dy.T.astype(np.float64) @ x) >= 12)
+    assert 0 < len(expected) < 25
+    np.testing.assert_array_equal(np.from_dlpack(adapter.mask("up")), expected)
+
+
 def test_a_mask_chosen_once_by_the_mean(make, context, random):
     adapter, _ = make("sparsegrad", schedule="none", optimizer="sgd")
     basis = fitted(context, random)
