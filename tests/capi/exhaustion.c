@@ -195,6 +195,9 @@ static speft_status bind_loaded(struct life *life) {
 }
 static speft_status attach_loaded(struct life *life) { return speft_attach(life->loaded, &error); }
 static speft_status merge_loaded(struct life *life) { return speft_merge(life->loaded, &error); }
+static speft_status leave_bases(struct life *life) {
+    return speft_leave_bases(life->scene.adapter, 0.2, &life->loaded, NULL, &error);
+}
 static speft_status unmerge_loaded(struct life *life) { return speft_unmerge(life->loaded, &error); }
 static speft_status drop_loaded(struct life *life) {
     speft_destroy_adapter(life->loaded);
@@ -228,7 +231,7 @@ static call_of_life in_bases[] = {
     accumulate_query, accumulate_value, accumulate_bias, reselect, clip, step_now,
     accumulate_query_tokens, accumulate_value_tokens, accumulate_bias, reselect, step_now,
     accumulate_query_tokens, accumulate_query, accumulate_value_tokens, reselect, step_now,
-    forward, backward, merge_now, attach_now, unmerge_now, forward, backward, merge_now, unmerge_now, attach_now,
+    forward, backward, leave_bases, bind_loaded, merge_loaded, unmerge_loaded, drop_loaded, merge_now, attach_now, unmerge_now, forward, backward, merge_now, unmerge_now, attach_now,
     save, load, bind_loaded, attach_loaded, merge_loaded, unmerge_loaded, drop_loaded,
     load, bind_loaded, merge_loaded, unmerge_loaded, drop_loaded,
     accumulate_query, accumulate_value, reselect, save_checkpoint, load_checkpoint, drop_loaded, step_now,

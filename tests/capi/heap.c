@@ -219,6 +219,9 @@ static speft_status bind_loaded_head(struct life *life) {
 }
 static speft_status attach_loaded(struct life *life) { return speft_attach(life->loaded, &error); }
 static speft_status merge_loaded(struct life *life) { return speft_merge(life->loaded, &error); }
+static speft_status leave_bases(struct life *life) {
+    return speft_leave_bases(life->adapter, 0.05, &life->loaded, NULL, &error);
+}
 static speft_status unmerge_loaded(struct life *life) { return speft_unmerge(life->loaded, &error); }
 static speft_status drop_loaded(struct life *life) {
     speft_destroy_adapter(life->loaded);
@@ -251,6 +254,7 @@ static call_of_life calls_in_basis[] = {
     make_context, make_basis, observe_basis, fit_basis, make_adapter, bind_w, bind_head, bind_basis, select_now,
     accumulate, accumulate_head, reselect, copy_mask, borrow_gradient, clip, step,
     accumulate_few, accumulate_few, accumulate_head, reselect, step, borrow_deltas, forward, backward,
+    leave_bases, bind_loaded, bind_loaded_head, merge_loaded, unmerge_loaded, drop_loaded,
     merge, attach, unmerge, forward, merge, unmerge, attach,
     save, load, bind_loaded, bind_loaded_head, attach_loaded, merge_loaded, unmerge_loaded, drop_loaded,
     load, bind_loaded, bind_loaded_head, merge_loaded, drop_loaded,
