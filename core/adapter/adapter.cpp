@@ -63,26 +63,7 @@ Parameter in_basis(Parameter declared, const BasisFactors &basis) {
 void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters) {
     check_parameters(parameters, options.selection);
     check_optimizer(options.optimizer);
-    const std::int32_t kind = options.optimizer.kind;
-    if (selects_by_step(options.selection)) {
-        const std::string name = get_method_name(options.selection.method);
-        if (kind != SPEFT_OPTIMIZER_ADAMW && kind != SPEFT_OPTIMIZER_ADAM)
-            refuse("optimizer options: " + name + " selects at each step, for which AdamW and Adam are lazy: kind must "
-                   "be SPEFT_OPTIMIZER_ADAMW or _ADAM; got " + std::to_string(kind));
-        if (options.optimizer.state == SPEFT_STATE_BLOCKS8)
-            refuse("optimizer options: " + name + " selects at each step, and moments of 8 bits would be rounded at "
-                   "each: state must be SPEFT_STATE_FLOAT32 or _BFLOAT16");
-    }
-    if (options.selection.method == SPEFT_SELECT_SPARSEGRAD) {
-        if (options.delta_type != ScalarType::float32)
-            refuse("adapter options: deltas in a basis are float32: delta_type must be SPEFT_DELTA_FLOAT32");
-        if (kind == SPEFT_OPTIMIZER_SM3 || kind == SPEFT_OPTIMIZER_ADAFACTOR)
-            refuse_unsupported("optimizer options: moments of rows and columns are not kept in a basis: kind must be "
-                               "another than " + std::to_string(kind));
-    }
-    if (options.selection.method == SPEFT_SELECT_SPIEL_MA && options.optimizer.kind != SPEFT_OPTIMIZER_SM3)
-        refuse("optimizer options: spiel-ma grows by the second moments of SM3: kind must be SPEFT_OPTIMIZER_SM3; "
-               "got " + std::to_string(options.optimizer.kind));
+    check_pairing(options.selection, options.optimizer, options.delta_type);
 }
 
 AdapterOptions complete_options(AdapterOptions options) {

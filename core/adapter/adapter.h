@@ -182,6 +182,8 @@ private:
     std::vector<speft_segment> all_segments(const Training &training) const;
     void capture_originals(const ChangedWeights &weights) const;
     void learn_originals(Training &training) const;
+    // Learned, or as unmerging left them: of a parameter in a basis no original bits are kept to compare with.
+    void check_base(Training &training) const;
     // All of them or, when one is not what was merged there, none: INVALID_STATE. One segment a parameter, or several
     // rounds of that.
     void restore_originals(const std::vector<speft_segment> &segments) const;
@@ -198,8 +200,9 @@ private:
 
     Observation make_observation() const;
 
-    // What is in the weights: residence.cpp.
+    // What is in the weights: merging.cpp.
     void put_in_place(Training &training) const;
+    // Merges a parameter in a basis; what it has begun, `unfold` undoes.
     void fold(const Training &training, std::size_t parameter);
     void check_folded() const;
     void unfold();

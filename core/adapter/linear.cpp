@@ -40,19 +40,24 @@ void Adapter::apply(std::size_t parameter, Factor weight_is, const TensorView &i
                      (any_basis_ ? "speft_attach" : "speft_merge, then speft_unmerge,") +
                      " on the loaded adapter first");
 
+    if (outputs.size == 0) return;
     const SparseMatrix delta = delta_matrix(state, parameter);
+    const Into then = delta_only ? into : Into::add;
+    // All that needs memory comes before anything is written to the outputs.
+    const auto run_after_weight = [&](const auto &product) {
+        if (delta_only)
+            device().run(product);
+        else
+            device().run_all(make_product(inputs, weights_[parameter], declared.type, weight_is, outputs, into),
+                             product);
+    };
     if (!in) {
-        if (!delta_only) multiply(device(), inputs, weights_[parameter], declared.type, weight_is, outputs, into);
-        const bool first = delta_only && into == Into::replace;
-        multiply(device(), inputs, delta, weight_is, outputs, first ? Into::replace : Into::add);
+        run_after_weight(make_product(inputs, delta, weight_is, outputs, then));
         return;
     }
     if (in->applies_cheaper(static_cast<std::uint64_t>(tokens), delta)) {
-        if (!delta_only)
-            multiply(device(), inputs, weights_[parameter], declared.type, weight_is, outputs, into);
-        else if (into == Into::replace)
-            device().zero(outputs.data, outputs.size * (outputs.dtype.bits / 8u));
-        in->apply(device(), delta, weight_is, inputs, outputs);
+        const Buffer<float> applied = in->apply(device(), delta, weight_is, inputs);
+        run_after_weight(in->turn_back(device(), applied, weight_is, outputs, then));
         return;
     }
     const Buffer<float> turned = in->turn_back(device(), delta);

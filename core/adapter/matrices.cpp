@@ -14,9 +14,8 @@ TensorView matrix_of(const Device &device, float *data, std::uint64_t rows, std:
     return view;
 }
 
-void multiply(Device &device, const TensorView &a, const void *b, ScalarType b_type, Factor b_is,
-              const TensorView &target, Into into) {
-    if (target.size == 0) return;
+speft_multiply make_product(const TensorView &a, const void *b, ScalarType b_type, Factor b_is,
+                            const TensorView &target, Into into) {
     speft_multiply product{};
     product.a = a.data;
     product.b = b;
@@ -30,7 +29,12 @@ void multiply(Device &device, const TensorView &a, const void *b, ScalarType b_t
     product.b_transposed = b_is == Factor::transposed;
     product.accumulate = into == Into::add;
     product.scale = 1;
-    device.run(product);
+    return product;
+}
+
+void multiply(Device &device, const TensorView &a, const void *b, ScalarType b_type, Factor b_is,
+              const TensorView &target, Into into) {
+    if (target.size > 0) device.run(make_product(a, b, b_type, b_is, target, into));
 }
 
 }  // namespace speft

@@ -16,7 +16,10 @@ TensorView matrix_of(const Device &device, float *data, std::uint64_t rows, std:
 enum class Factor { plain, transposed };
 enum class Into { replace, add };
 
-// target = a·b, or a·bᵀ; b is [a's columns, target's columns], or the other way round.
+// target = a·b, or a·bᵀ; b is [a's columns, target's columns], or the other way round. `multiply` runs it, and does
+// nothing where the target is empty.
+speft_multiply make_product(const TensorView &a, const void *b, ScalarType b_type, Factor b_is,
+                            const TensorView &target, Into into = Into::replace);
 void multiply(Device &device, const TensorView &a, const void *b, ScalarType b_type, Factor b_is,
               const TensorView &target, Into into = Into::replace);
 

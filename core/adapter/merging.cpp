@@ -30,6 +30,17 @@ void Adapter::learn_originals(Training &training) const {
     training.originals_known = true;
 }
 
+void Adapter::check_base(Training &training) const {
+    if (!training.originals_known) {
+        learn_originals(training);
+        return;
+    }
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (basis(index) && hash_weights(index) != training.base_hashes[index])
+            refuse("the weights of '" + parameters_[index].name +
+                   "', which are trained in a basis, are not the original ones: is this the right model, and unmerged?");
+}
+
 // Weights that hold the merged bits already are taken as they are: a host may have restored its own copy of the model
 // after loading a checkpoint.
 void Adapter::put_in_place(Training &state) const {
@@ -66,24 +77,22 @@ SparseMatrix Adapter::delta_matrix(const Training &training, std::size_t paramet
     return delta;
 }
 
-// The copy is there before anything is written: `unfold` takes back also what fails half-way.
 void Adapter::fold(const Training &training, std::size_t parameter) {
     const Parameter &declared = declared_[parameter];
-    Folded &folded = folded_[parameter];
     Buffer<std::byte> originals(device(), declared.size * size_of(declared.type));
     device().copy_within(originals.data(), weights_[parameter], originals.count());
-    folded.originals = std::move(originals);
     const Buffer<float> delta = basis(parameter)->turn_back(device(), delta_matrix(training, parameter));
     speft_segment whole{};
     whole.count = declared.size;
     whole.weights = weights_[parameter];
-    whole.originals = folded.originals.data();
+    whole.originals = originals.data();
     whole.deltas = delta.data();
     whole.weights_type = static_cast<std::int32_t>(declared.type);
     whole.deltas_type = SPEFT_SCALAR_FLOAT32;
     std::uint64_t differing = 0;  // none: they have just been copied
+    folded_[parameter].originals = std::move(originals);
     device().run(speft_merge_segments{&whole, 1, &differing});
-    folded.hash = hash_weights(parameter);
+    folded_[parameter].hash = hash_weights(parameter);
 }
 
 void Adapter::check_folded() const {
@@ -114,7 +123,7 @@ void Adapter::attach() {
             if (basis(index)) claims_[index] = {};
     } else {
         std::vector<Claim> claims = claim_weights(Claimed::in_place);
-        if (!state.originals_known) learn_originals(state);
+        check_base(state);
         put_in_place(state);
         claims_ = std::move(claims);
     }
@@ -126,22 +135,21 @@ void Adapter::merge() {
         attach();
         return;
     }
-    const Training &state = training();
+    Training &state = training();
     if (residence_ == Residence::merged) return;
     require_bound();
-    const Residence before = residence_;
-    attach();
+    std::vector<Claim> claims = claim_weights(Claimed::all);
+    if (residence_ == Residence::unmerged) check_base(state);
     try {
-        std::vector<Claim> claims = claim_weights(Claimed::all);
         for (std::size_t index = 0; index < parameters_.size(); ++index)
             if (basis(index)) fold(state, index);
-        claims_ = std::move(claims);
-        residence_ = Residence::merged;
+        if (residence_ == Residence::unmerged) put_in_place(state);  // all or nothing, and so the last
     } catch (...) {
         unfold();
-        if (before == Residence::unmerged) unmerge();
         throw;
     }
+    claims_ = std::move(claims);
+    residence_ = Residence::merged;
 }
 
 void Adapter::restore_originals(const std::vector<speft_segment> &segments) const {

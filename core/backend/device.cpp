@@ -1,5 +1,6 @@
 #include "core/backend/device.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/status.h"
@@ -109,11 +110,19 @@ void Device::release_scratch() noexcept {
 }
 
 void Device::run(std::int32_t operation, const void *arguments) {
-    const speft_backend_implementation &implementation = choose(operation, arguments);
-    void *const scratch = reserve_scratch(scratch_bytes(implementation, arguments));
-    last_[operation] = implementation.name;
-    speft_backend_failure failure{};
-    check(implementation.run(device_, arguments, scratch, &failure), failure);
+    const Chosen chosen[] = {{operation, &choose(operation, arguments), arguments}};
+    run_chosen(chosen);
+}
+
+void Device::run_chosen(std::span<const Chosen> all) {
+    std::uint64_t most = 0;
+    for (const Chosen &chosen : all) most = std::max(most, scratch_bytes(*chosen.implementation, chosen.arguments));
+    void *const scratch = reserve_scratch(most);
+    for (const Chosen &chosen : all) {
+        last_[chosen.operation] = chosen.implementation->name;
+        speft_backend_failure failure{};
+        check(chosen.implementation->run(device_, chosen.arguments, scratch, &failure), failure);
+    }
 }
 
 void Device::force_implementation(std::int32_t operation, const char *name) {

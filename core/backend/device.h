@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "core/backend/operation.h"
@@ -48,6 +49,13 @@ public:
         static_assert(operation_of<Arguments> >= 0);
         return scratch_bytes(choose(operation_of<Arguments>, &arguments), &arguments);
     }
+    // One after the other, as several that write to one target: none is without an implementation, or without scratch,
+    // once another has run.
+    template <class... Arguments>
+    void run_all(const Arguments &...arguments) {
+        const Chosen all[] = {{operation_of<Arguments>, &choose(operation_of<Arguments>, &arguments), &arguments}...};
+        run_chosen(all);
+    }
     // Scratch is kept from one operation to the next, since allocating it afresh costs as much as some of them; here
     // it is given back.
     void release_scratch() noexcept;
@@ -59,6 +67,12 @@ public:
     const char *implementation_name(std::int32_t operation, std::int32_t index) const;
 
 private:
+    struct Chosen {
+        std::int32_t operation;
+        const speft_backend_implementation *implementation;
+        const void *arguments;
+    };
+    void run_chosen(std::span<const Chosen> all);
     void run(std::int32_t operation, const void *arguments);
     const speft_backend_implementation &choose(std::int32_t operation, const void *arguments) const;
     std::uint64_t scratch_bytes(const speft_backend_implementation &implementation, const void *arguments) const;

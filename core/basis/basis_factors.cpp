@@ -101,18 +101,27 @@ Buffer<float> BasisFactors::turn_back(Device &device, const SparseMatrix &delta)
     return turned;
 }
 
-void BasisFactors::apply(Device &device, const SparseMatrix &delta, Factor delta_is, const TensorView &inputs,
-                         const TensorView &outputs) const {
+Buffer<float> BasisFactors::apply(Device &device, const SparseMatrix &delta, Factor delta_is,
+                                  const TensorView &inputs) const {
     const bool by_columns = delta_is == Factor::transposed;  // which the inputs belong to
     const auto tokens = static_cast<std::uint64_t>(inputs.shape[0]);
     const std::uint64_t from = by_columns ? column_directions_ : row_directions_;
     const std::uint64_t to = by_columns ? row_directions_ : column_directions_;
-    const Buffer<float> rotated(device, tokens * from), changed(device, tokens * to);
+    const Buffer<float> rotated(device, tokens * from);
+    Buffer<float> applied(device, tokens * to);
     const TensorView rotated_view = matrix_of(device, rotated.data(), tokens, from);
-    const TensorView changed_view = matrix_of(device, changed.data(), tokens, to);
     multiply(device, inputs, (by_columns ? u_ : v_).data(), f32, Factor::transposed, rotated_view);
-    multiply(device, rotated_view, delta, delta_is, changed_view);
-    multiply(device, changed_view, (by_columns ? v_ : u_).data(), f32, Factor::plain, outputs, Into::add);
+    multiply(device, rotated_view, delta, delta_is, matrix_of(device, applied.data(), tokens, to));
+    return applied;
+}
+
+speft_multiply BasisFactors::turn_back(Device &device, const Buffer<float> &applied, Factor delta_is,
+                                       const TensorView &outputs, Into into) const {
+    const bool by_columns = delta_is == Factor::transposed;
+    const auto tokens = static_cast<std::uint64_t>(outputs.shape[0]);
+    const std::uint64_t directions = by_columns ? row_directions_ : column_directions_;
+    return make_product(matrix_of(device, applied.data(), tokens, directions), (by_columns ? v_ : u_).data(), f32,
+                        Factor::plain, outputs, into);
 }
 
 bool BasisFactors::applies_cheaper(std::uint64_t tokens, const SparseMatrix &delta) const {

@@ -38,10 +38,12 @@ public:
 
     // ΔW = Vᵀ Δ̃ U, [rows, columns], of a Δ̃ [row_directions, column_directions].
     Buffer<float> turn_back(Device &device, const SparseMatrix &delta) const;
-    // outputs += inputs ΔWᵀ (inputs [tokens, columns], outputs [tokens, rows]), or inputs ΔW where `delta_is` plain
-    // (the other way round): through the basis, without ΔW.
-    void apply(Device &device, const SparseMatrix &delta, Factor delta_is, const TensorView &inputs,
-               const TensorView &outputs) const;
+    // inputs ΔWᵀ (inputs [tokens, columns], outputs [tokens, rows]), or inputs ΔW where `delta_is` plain (the other way
+    // round): through the basis, without ΔW. First what it is in the directions of the outputs, then the product that
+    // turns that back.
+    Buffer<float> apply(Device &device, const SparseMatrix &delta, Factor delta_is, const TensorView &inputs) const;
+    speft_multiply turn_back(Device &device, const Buffer<float> &applied, Factor delta_is, const TensorView &outputs,
+                             Into into) const;
     // Whether `apply` to so many tokens takes fewer multiplications than turning Δ̃ back.
     bool applies_cheaper(std::uint64_t tokens, const SparseMatrix &delta) const;
 

@@ -4,9 +4,8 @@
 
 namespace speft {
 
-void multiply(Device &device, const TensorView &a, const SparseMatrix &sparse, Factor sparse_is,
-              const TensorView &target, Into into) {
-    if (target.size == 0) return;
+speft_multiply_sparse make_product(const TensorView &a, const SparseMatrix &sparse, Factor sparse_is,
+                                   const TensorView &target, Into into) {
     speft_multiply_sparse product{};
     product.a = a.data;
     product.target = target.data;
@@ -22,7 +21,12 @@ void multiply(Device &device, const TensorView &a, const SparseMatrix &sparse, F
     product.transposed = sparse_is == Factor::transposed;
     product.accumulate = into == Into::add;
     product.scale = 1;
-    device.run(product);
+    return product;
+}
+
+void multiply(Device &device, const TensorView &a, const SparseMatrix &sparse, Factor sparse_is,
+              const TensorView &target, Into into) {
+    if (target.size > 0) device.run(make_product(a, sparse, sparse_is, target, into));
 }
 
 }  // namespace speft

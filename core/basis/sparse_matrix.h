@@ -17,7 +17,9 @@ struct SparseMatrix {
     std::uint64_t columns = 0;
 };
 
-// target = a·S, or a·Sᵀ.
+// target = a·S, or a·Sᵀ, as matrices.h has it.
+speft_multiply_sparse make_product(const TensorView &a, const SparseMatrix &sparse, Factor sparse_is,
+                                   const TensorView &target, Into into = Into::replace);
 void multiply(Device &device, const TensorView &a, const SparseMatrix &sparse, Factor sparse_is,
               const TensorView &target, Into into = Into::replace);
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "core/base/scalar_type.h"
+#include "core/selection/selection_options.h"
 #include "speft/optimizer.h"
 
 namespace speft {
@@ -29,5 +31,7 @@ struct Hyperparameters {
 // Throw INVALID_ARGUMENT for values without a meaning. `what` names the struct.
 void check_optimizer(const OptimizerOptions &options);
 void check_hyperparameters(const Hyperparameters &hyperparameters, const std::string &what);
+// Throws unless masks of this selection can be trained by this optimizer, with deltas of this type.
+void check_pairing(const SelectionOptions &selection, const OptimizerOptions &optimizer, ScalarType delta_type);
 
 }  // namespace speft

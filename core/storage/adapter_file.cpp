@@ -57,6 +57,7 @@ AdapterRecord read_record(const ByteSource &source, const speft_progress *progre
     if (const auto training = metadata.find(training_key); training != metadata.end())
         take_training(training->second, reader, adapter.record);
     reader.finish();
+    check_record(adapter.record);  // what is settled and which candidates there are, above all
     return std::move(adapter.record);
 }
 

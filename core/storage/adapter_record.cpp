@@ -115,6 +115,9 @@ void check_training(const AdapterRecord &record, const TrainingRecord &training)
                      " parameters, expected " + std::to_string(record.parameters.size()));
     for (std::size_t i = 0; i < record.parameters.size(); ++i) {
         check_training(record.parameters[i], training.parameters[i], training.originals_known);
+        if (!training.parameters[i].settled.empty() && selects_by_step(record.selection))
+            throw Defect("scalars of " + name_in_words(record.parameters[i]) +
+                         " are settled, where masks of each step have none");
         if (!training.candidates.empty()) check_candidates(record.parameters[i], training.candidates[i]);
     }
 }
@@ -147,10 +150,12 @@ void check_place(const AdapterRecord &record, const ParameterRecord &parameter) 
                      ", which is not that of its basis");
 }
 
-// What the schedule says must be what an adapter could have been created with.
-void check_moves(const SelectionOptions &selection) {
+// The options must be what an adapter could have been created with.
+void check_options(const AdapterRecord &record) {
+    const SelectionOptions &selection = record.selection;
     try {
         check_schedule(selection.method, selection.schedule);
+        check_pairing(selection, record.optimizer, static_cast<ScalarType>(record.delta_type));
     } catch (const Failure &failure) {
         throw Defect(failure.what());
     }
@@ -184,10 +189,11 @@ void check_declarations(const AdapterRecord &record) {
         throw Defect("more than one of density, budget and rank is given");
     if (record.selection.model_scalars < 0)
         throw Defect("model_scalars must be >= 0, got " + std::to_string(record.selection.model_scalars));
-    check_moves(record.selection);
+    check_options(record);
     if (record.steps < 0) throw Defect("steps must be >= 0, got " + std::to_string(record.steps));
 
     for (const BasisRecord &basis : record.bases) check_basis(basis);
+    std::vector<bool> used(record.bases.size());
     std::uint64_t scalars = 0;
     std::set<std::string_view> names;
     for (const ParameterRecord &parameter : record.parameters) {
@@ -200,7 +206,10 @@ void check_declarations(const AdapterRecord &record) {
                          ", expected one >= 0");
         scalars += check_shape(parameter);
         check_place(record, parameter);
+        if (parameter.basis) used[*parameter.basis] = true;
     }
+    if (const auto unused = std::ranges::find(used, false); unused != used.end())
+        throw Defect("no parameter is in basis " + std::to_string(unused - used.begin()));
     if (scalars == 0) throw Defect("there is no parameter with a scalar");
 }
 

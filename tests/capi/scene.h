@@ -113,6 +113,7 @@ static inline void take_picture(const struct scene *scene, struct picture *pictu
         const int64_t count = read_mask(scene->adapter, i, picture->masks[i], SCENE_SCALARS);
         picture->counts[i] = count;
         memcpy(picture->deltas[i], lend_deltas(scene->adapter, i), (size_t)count * sizeof(float));
+        if (picture->state.reselection_due) continue;  /* the step's gradient has no mask yet */
         memcpy(picture->gradients[i], lend_gradient(scene->adapter, i), (size_t)count * sizeof(float));
     }
 }

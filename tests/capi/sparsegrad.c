@@ -372,9 +372,13 @@ static void test_files_have_the_basis(void) {
     loaded.layout = layer.layout;
     loaded.in = layer.in;
     loaded.out = layer.out;
-    memcpy(loaded.weights, layer.before, sizeof loaded.weights);
+    memcpy(loaded.weights, merged, sizeof loaded.weights); /* a host's own copy, made while it was merged */
     CHECK_OK(speft_load_checkpoint(loaded.context, NULL, path, &loaded.adapter, &error));
     bind_layer(&loaded);
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "not the original ones", speft_attach(loaded.adapter, &error));
+    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "not the original ones", speft_merge(loaded.adapter, &error));
+    CHECK_BYTES(loaded.weights, merged, sizeof loaded.weights);
+    memcpy(loaded.weights, layer.before, sizeof loaded.weights);
     CHECK_OK(speft_attach(loaded.adapter, &error));
     train(&layer);
     train(&loaded);

@@ -102,7 +102,10 @@ BOOST_AUTO_TEST_CASE(reload_is_identical_for_every_word) {
         for (field = first; field <= last; ++field) BOOST_CHECK(same(save_and_load(record), record));
         field = first;
     };
-    check_each(record.selection.method, SPEFT_SELECT_RANDOM, SPEFT_SELECT_SPIEL_MA);
+    check_each(record.selection.method, SPEFT_SELECT_RANDOM, SPEFT_SELECT_SPIEL_AG);
+    record.optimizer.kind = SPEFT_OPTIMIZER_SM3;
+    check_each(record.selection.method, SPEFT_SELECT_SPIEL_MA, SPEFT_SELECT_SPIEL_MA);
+    record.optimizer.kind = SPEFT_OPTIMIZER_ADAM;
     check_each(record.selection.method, SPEFT_SELECT_MEPROP, SPEFT_SELECT_SCORE_FUNCTION);
     record.selection.method = SPEFT_SELECT_RANDOM;
     record.selection.random = SPEFT_RANDOM_BERNOULLI;
@@ -181,6 +184,37 @@ BOOST_AUTO_TEST_CASE(checkpoints_reload_identically) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(reload_is_identical_in_bases) {
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+        AdapterRecord record = make_record_in_bases(seed);
+        BOOST_CHECK(same(save_and_load(record), record));
+        Draws draws(seed);
+        add_lazy_training(draws, record);
+        BOOST_CHECK(same(save_and_load(record), record));
+        record.selection.threshold = 0x1.fffffffffffffp-20;
+        BOOST_CHECK(same(save_and_load(record), record));
+    }
+}
+
+// What tells a basis from another, and a parameter in one from the others, is what `same` looks at.
+BOOST_AUTO_TEST_CASE(records_in_other_bases_are_not_the_same) {
+    const AdapterRecord record = make_record_in_bases(1);
+    const auto differs = [&](const std::function<void(AdapterRecord &)> &change) {
+        AdapterRecord other = record;
+        change(other);
+        BOOST_CHECK(!same(other, record));
+    };
+    differs([](AdapterRecord &r) { r.bases.pop_back(); });
+    differs([](AdapterRecord &r) { r.bases[1].rows += 1; });
+    differs([](AdapterRecord &r) { r.bases[1].columns += 1; });
+    differs([](AdapterRecord &r) { r.bases[1].row_directions += 1; });
+    differs([](AdapterRecord &r) { r.bases[1].column_directions += 1; });
+    differs([](AdapterRecord &r) { r.bases[1].u.back() = -r.bases[1].u.back(); });
+    differs([](AdapterRecord &r) { r.bases[1].v.back() = -r.bases[1].v.back(); });
+    differs([](AdapterRecord &r) { r.parameters[0].basis.reset(); });
+    differs([](AdapterRecord &r) { r.parameters[0].basis = 1; });
+}
+
 // float32 to the nearest bfloat16, by arithmetic: 8 significant bits, no denormal and no overflow among the samples.
 float round_to_8_bits(float value) {
     int exponent;
@@ -207,6 +241,20 @@ BOOST_AUTO_TEST_CASE(compact_files_round_deltas_and_nothing_else) {
     BOOST_CHECK(same(load_file(folder / "a"), expected));
     save_file(expected, folder / "again", nullptr, SPEFT_FORMAT_COMPACT);
     BOOST_CHECK(read_bytes(folder / "again") == read_bytes(folder / "a"));
+}
+
+BOOST_AUTO_TEST_CASE(compact_files_keep_bases_exactly) {
+    AdapterRecord record = make_record_in_bases(3);
+    for (ParameterRecord &parameter : record.parameters)
+        for (std::size_t j = 0; j < parameter.deltas.size(); ++j)
+            parameter.deltas[j] = 1.0f + static_cast<float>(j) * 0x1.01p-3f;
+    const TemporaryFolder folder;
+    save_file(record, folder / "a", nullptr, SPEFT_FORMAT_COMPACT);
+    AdapterRecord expected = record;
+    for (ParameterRecord &parameter : expected.parameters)
+        if (parameter.role == SPEFT_ROLE_SPARSE)
+            std::ranges::transform(parameter.deltas, parameter.deltas.begin(), round_to_8_bits);
+    BOOST_CHECK(same(load_file(folder / "a"), expected));
 }
 
 BOOST_AUTO_TEST_CASE(bytes_in_memory_are_read_like_a_file) {
@@ -358,6 +406,10 @@ BOOST_AUTO_TEST_CASE(what_is_inconsistent_is_not_written) {
     refused("39 deltas, expected 40", [](AdapterRecord &r) { r.parameters[0].deltas.pop_back(); });
     refused("97 deltas, expected 96", [](AdapterRecord &r) { r.parameters[1].deltas.push_back(0); });
     refused("has indices", [](AdapterRecord &r) { r.parameters[1].indices = {1}; });
+    refused("must be SPEFT_OPTIMIZER_SM3", [](AdapterRecord &r) {
+        r.selection.method = SPEFT_SELECT_SPIEL_MA;
+        r.parameters.resize(1);
+    });
     const auto refused_training = [&](const std::string &words, const std::function<void(TrainingRecord &)> &spoil) {
         refused(words, [&](AdapterRecord &r) {
             Draws draws(8);
@@ -393,6 +445,41 @@ BOOST_AUTO_TEST_CASE(what_is_inconsistent_is_not_written) {
     refused_candidates("2 gradients of candidates, expected 0", {{}, {}, {}, {1, 2}});
     const std::uint32_t selected = make_record(8).parameters[0].indices[5];
     refused_candidates("is selected already", {{selected}, {1}, {1}, {}});
+}
+
+BOOST_AUTO_TEST_CASE(what_is_inconsistent_in_a_basis_is_not_written) {
+    const TemporaryFolder folder;
+    const auto refused = [&](const std::string &words, const std::function<void(AdapterRecord &)> &spoil) {
+        AdapterRecord record = make_record_in_bases(8);
+        Draws draws(8);
+        add_lazy_training(draws, record);
+        spoil(record);
+        expect_failure(SPEFT_INVALID_ARGUMENT, words, [&] { save_file(record, folder / "a"); });
+        BOOST_CHECK(folder.list().empty());
+    };
+    refused("has no basis", [](AdapterRecord &r) { r.parameters[0].basis.reset(); });
+    refused("no parameter is in basis 1", [](AdapterRecord &r) { r.parameters.erase(r.parameters.begin() + 1); });
+    refused("no parameter is in basis 2", [](AdapterRecord &r) { r.bases.push_back(r.bases.back()); });
+    refused("has the basis 2 of 2", [](AdapterRecord &r) { r.parameters[1].basis = 2; });
+    refused("not that of its basis", [](AdapterRecord &r) { r.parameters[1].basis = 0; });
+    refused("is no sparse one", [](AdapterRecord &r) { r.parameters[3].basis = 0; });
+    refused("is no sparse one", [](AdapterRecord &r) { r.selection.method = SPEFT_SELECT_MEPROP; });
+    refused("0 directions of 9 columns", [](AdapterRecord &r) { r.bases[0].column_directions = 0; });
+    refused("21 directions of 20 rows", [](AdapterRecord &r) { r.bases[1].row_directions = 21; });
+    refused("another length", [](AdapterRecord &r) { r.bases[0].u.pop_back(); });
+    refused("another length", [](AdapterRecord &r) { r.bases[0].v.push_back(0); });
+    refused("stay below 15", [](AdapterRecord &r) { r.parameters[1].indices.back() = 15; });
+    refused("2 bytes of originals, expected 0",
+            [](AdapterRecord &r) { r.training->parameters[0].originals.resize(2); });
+    refused("threshold", [](AdapterRecord &r) { r.selection.threshold = -1; });
+    refused("threshold", [](AdapterRecord &r) { r.selection.threshold = std::nan(""); });
+    refused("are settled", [](AdapterRecord &r) {
+        r.training->parameters[1].settled = {2};
+        r.training->parameters[1].gradient.pop_back();
+    });
+    refused("SPEFT_DELTA_FLOAT32", [](AdapterRecord &r) { r.delta_type = SPEFT_DELTA_BFLOAT16; });
+    refused("SPEFT_OPTIMIZER_ADAMW or _ADAM", [](AdapterRecord &r) { r.optimizer.kind = SPEFT_OPTIMIZER_SGD; });
+    refused("8 bits", [](AdapterRecord &r) { r.optimizer.state = SPEFT_STATE_BLOCKS8; });
 }
 
 BOOST_AUTO_TEST_CASE(progress_goes_from_nothing_to_all_in_small_pieces) {

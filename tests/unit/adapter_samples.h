@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstdint>
@@ -157,6 +158,64 @@ inline AdapterRecord make_record(std::uint64_t seed) {
     return record;
 }
 
+// Three parameters in two bases, one of them whole, the other cut on both sides; an empty one, which is in none; and a
+// dense one.
+inline AdapterRecord make_record_in_bases(std::uint64_t seed) {
+    Draws draws(make_key(seed, "record in bases"));
+    AdapterRecord record = make_empty_record();
+    record.selection.method = SPEFT_SELECT_SPARSEGRAD;
+    record.selection.seed = draws();
+    record.steps = static_cast<std::int64_t>(draws.below(100000));
+    for (const auto &[rows, columns, row_directions, column_directions] :
+         {std::array<std::uint64_t, 4>{6, 9, 6, 9}, std::array<std::uint64_t, 4>{20, 7, 5, 3}}) {
+        BasisRecord &basis = record.bases.emplace_back();
+        basis.rows = rows;
+        basis.columns = columns;
+        basis.row_directions = row_directions;
+        basis.column_directions = column_directions;
+        basis.u = draw_floats(draws, column_directions * columns);
+        basis.v = draw_floats(draws, row_directions * rows);
+    }
+    const auto add = [&](const char *name, std::size_t number, std::uint32_t count) {
+        const BasisRecord &basis = record.bases[number];
+        const auto size = static_cast<std::uint32_t>(basis.row_directions * basis.column_directions);
+        record.parameters.push_back(
+            make_sparse(draws, name, {static_cast<std::int64_t>(basis.rows), static_cast<std::int64_t>(basis.columns)},
+                        draw_mask(draws, size, count)));
+        record.parameters.back().basis = number;
+    };
+    add("0.up", 0, 11);
+    add("0.down", 1, 15);  // all of its directions
+    record.parameters.push_back(make_sparse(draws, "nothing", {0, 9}, {}));
+    record.parameters.push_back(make_dense(draws, "head", {2, 3}));
+    add("1.up", 0, 0);
+    record.parameters[0].scalar_type = SPEFT_SCALAR_BFLOAT16;
+    return record;
+}
+
+// In the middle of an accumulation, with the moments and ages of an optimizer that is lazy.
+inline void add_lazy_training(Draws &draws, AdapterRecord &record) {
+    const auto draw_bytes = [&](std::uint64_t count) {
+        std::vector<std::byte> bytes(count);
+        for (std::byte &byte : bytes) byte = static_cast<std::byte>(draws());
+        return bytes;
+    };
+    TrainingRecord &training = record.training.emplace();
+    training.originals_known = true;
+    for (const ParameterRecord &parameter : record.parameters) {
+        ParameterTraining &trained = training.parameters.emplace_back();
+        const std::uint64_t size = parameter.scalar_type == SPEFT_SCALAR_FLOAT32 ? 4 : 2;
+        if (!parameter.basis) trained.originals = draw_bytes(parameter.deltas.size() * size);
+        trained.received = static_cast<Received>(training.parameters.size() % 3);
+        if (trained.received == Received::pending) trained.gradient = draw_floats(draws, parameter.deltas.size());
+        trained.updates = static_cast<std::uint32_t>(draws.below(1000));
+    }
+    const std::uint64_t trained = count_trained(record);
+    training.state.push_back({"ages", "U16", trained, draw_bytes(trained * 2)});
+    training.state.push_back({"moment1", "BF16", trained, draw_bytes(trained * 2)});
+    training.state.push_back({"moment2", "BF16", trained, draw_bytes(trained * 2)});
+}
+
 // In the middle of an accumulation, with an optimizer whose scalars are of two ages each parameter.
 inline void add_training(Draws &draws, AdapterRecord &record) {
     const auto draw_bytes = [&](std::uint64_t count) {
@@ -192,8 +251,13 @@ inline bool same_bits(const std::vector<float> &a, const std::vector<float> &b) 
 
 inline bool same(const ParameterRecord &a, const ParameterRecord &b) {
     return a.name == b.name && a.shape == b.shape && a.scalar_type == b.scalar_type && a.role == b.role &&
-           a.group == b.group && a.base_hash == b.base_hash && a.indices == b.indices &&
+           a.group == b.group && a.base_hash == b.base_hash && a.basis == b.basis && a.indices == b.indices &&
            same_bits(a.deltas, b.deltas);
+}
+
+inline bool same(const BasisRecord &a, const BasisRecord &b) {
+    return a.rows == b.rows && a.columns == b.columns && a.row_directions == b.row_directions &&
+           a.column_directions == b.column_directions && same_bits(a.u, b.u) && same_bits(a.v, b.v);
 }
 
 inline bool same(const ParameterTraining &a, const ParameterTraining &b) {
@@ -212,15 +276,16 @@ inline bool same(const TrainingRecord &a, const TrainingRecord &b) {
 }
 
 inline bool same(const AdapterRecord &a, const AdapterRecord &b) {
-    const auto alike = [](const ParameterRecord &x, const ParameterRecord &y) { return same(x, y); };
+    const auto alike = [](const auto &x, const auto &y) { return same(x, y); };
     const SelectionOptions &x = a.selection, &y = b.selection;
     return x.method == y.method && x.scope == y.scope && x.random == y.random &&
            std::bit_cast<std::uint64_t>(x.density) == std::bit_cast<std::uint64_t>(y.density) &&
+           std::bit_cast<std::uint64_t>(x.threshold) == std::bit_cast<std::uint64_t>(y.threshold) &&
            x.budget == y.budget && x.rank == y.rank && x.model_scalars == y.model_scalars && x.seed == y.seed &&
            x.approximation_rank == y.approximation_rank && x.mean == y.mean && x.schedule == y.schedule &&
            a.delta_type == b.delta_type && a.optimizer.kind == b.optimizer.kind &&
            a.optimizer.age == b.optimizer.age && a.optimizer.state == b.optimizer.state && a.steps == b.steps &&
-           std::ranges::equal(a.parameters, b.parameters, alike) &&
+           std::ranges::equal(a.parameters, b.parameters, alike) && std::ranges::equal(a.bases, b.bases, alike) &&
            a.training.has_value() == b.training.has_value() && (!a.training || same(*a.training, *b.training));
 }
 

@@ -66,6 +66,7 @@ struct Parts {
     std::string options = R"("method":"random","scope":"global","random":"exact","density":0.5,"budget":0,"rank":0,)"
                           R"("model_scalars":0,"seed":"7","delta_type":"float32","optimizer":"adamw","age":"common",)"
                           R"("steps":3,"type":"float32",)";
+    std::string bases;  // or "bases":[…],
     std::string sparse = R"({"name":"w","shape":[2,3],"type":"float32","role":"sparse","group":0,"count":2})";
     std::string dense = R"({"name":"b","shape":[1],"type":"bfloat16","role":"dense","group":0})";
     std::string training;  // or ,"speft.training":"…"
@@ -78,7 +79,7 @@ struct Parts {
                        std::string("\0\0\x80\x3f\0\0\0\x40", 8) + "\x01\x09";
 
     std::string file() const {
-        const std::string adapter = "{" + options + R"("parameters":[)" + sparse + "," + dense + "]}";
+        const std::string adapter = "{" + options + bases + R"("parameters":[)" + sparse + "," + dense + "]}";
         return seal(make_container(R"({"__metadata__":{)" + format + R"("speft.adapter":")" + escape(adapter) +
                                        R"(","speft.checksum":")" + unsealed + '"' + training + "}," + tensors + "}",
                                    data));
@@ -140,9 +141,16 @@ AdapterRecord make_checkpoint() {
     return record;
 }
 
-std::string make_valid_file() {
+AdapterRecord make_checkpoint_in_bases() {
+    Draws draws(1);
+    AdapterRecord record = make_record_in_bases(1);
+    add_lazy_training(draws, record);
+    return record;
+}
+
+std::string make_file(const AdapterRecord &record) {
     const TemporaryFolder folder;
-    save_file(make_checkpoint(), folder / "a");
+    save_file(record, folder / "a");
     return read_bytes(folder / "a");
 }
 
@@ -185,17 +193,17 @@ BOOST_AUTO_TEST_CASE(another_writers_layout_is_read) {
 }
 
 BOOST_AUTO_TEST_CASE(cut_at_every_byte) {
-    const std::string whole = make_valid_file();
     const Reader reader;
-    for (std::size_t length = 0; length < whole.size(); ++length)
-        expect_failure(SPEFT_CORRUPT, "cannot load", [&] { reader.read(whole.substr(0, length)); });
-    reader.expect_corrupt("bytes of data follow the header", whole + '\0');
+    for (const std::string &whole : {make_file(make_checkpoint()), make_file(make_checkpoint_in_bases())}) {
+        for (std::size_t length = 0; length < whole.size(); ++length)
+            expect_failure(SPEFT_CORRUPT, "cannot load", [&] { reader.read(whole.substr(0, length)); });
+        reader.expect_corrupt("bytes of data follow the header", whole + '\0');
+    }
 }
 
 // A flipped bit is noticed, or it changes nothing: the release that wrote the file, say.
-BOOST_AUTO_TEST_CASE(every_bit_flipped) {
-    const std::string whole = make_valid_file();
-    const AdapterRecord record = make_checkpoint();
+void flip_every_bit(const AdapterRecord &record) {
+    const std::string whole = make_file(record);
     const std::size_t data = find_data(whole);
     const Reader reader;
     for (std::size_t at = 0; at < whole.size(); ++at) {
@@ -210,9 +218,13 @@ BOOST_AUTO_TEST_CASE(every_bit_flipped) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(every_bit_flipped) { flip_every_bit(make_checkpoint()); }
+
+BOOST_AUTO_TEST_CASE(every_bit_flipped_in_bases) { flip_every_bit(make_checkpoint_in_bases()); }
+
 // With the checksum made to fit again.
 BOOST_AUTO_TEST_CASE(bytes_of_the_data_replaced) {
-    std::string whole = make_valid_file();
+    std::string whole = make_file(make_checkpoint());
     const std::size_t data = find_data(whole);
     const std::size_t checksum = whole.find("\"speft.checksum\":\"") + std::string("\"speft.checksum\":\"").size();
     whole.replace(checksum, std::string(unsealed).size(), unsealed);
@@ -422,6 +434,176 @@ BOOST_AUTO_TEST_CASE(trainings_that_lie) {
     spoiled(&Parts::tensors, R"("F32","shape":[3])", R"("F16","shape":[6])", "expected F32");
     spoiled(&Parts::tensors, R"("F32","shape":[3])", R"("F32","shape":[1,3])", "expected one axis");
     spoiled(&Parts::tensors, "training.state.", "training.", "is none of the adapter's");
+}
+
+// The sample with a settled scalar of "w", its second, and a candidate, whose gradient has not arrived.
+BOOST_AUTO_TEST_CASE(masks_that_moved_and_lie) {
+    const auto make_parts = [](const std::string &settled, const std::string &candidate) {
+        Parts parts;
+        parts.training = R"(,"speft.training":"{\"observations\":1,\"parameters\":[{\"received\":\"cleared\",)"
+                         R"(\"updates\":3,\"settled\":1,\"candidates\":1},{\"received\":\"nothing\",\"updates\":0}]}")";
+        parts.tensors += R"(,"training.candidates.gradients":{"dtype":"F32","shape":[0],"data_offsets":[22,22]},)"
+                         R"("training.gradients":{"dtype":"F32","shape":[0],"data_offsets":[22,22]},)"
+                         R"("training.originals":{"dtype":"U8","shape":[10],"data_offsets":[22,32]},)"
+                         R"("training.settled":{"dtype":"U32","shape":[1],"data_offsets":[32,36]},)"
+                         R"("training.candidates.indices":{"dtype":"U32","shape":[1],"data_offsets":[36,40]},)"
+                         R"("training.candidates.squares":{"dtype":"F32","shape":[1],"data_offsets":[40,44]},)"
+                         R"("training.candidates.sums":{"dtype":"F32","shape":[1],"data_offsets":[44,48]})";
+        parts.data += "0123456789" + settled + std::string(3, '\0') + candidate + std::string(11, '\0');
+        return parts;
+    };
+    const AdapterRecord record = Reader().read(make_parts("\1", "\5").file());
+    BOOST_REQUIRE(record.training && record.training->candidates.size() == 2);
+    BOOST_CHECK((record.training->parameters[0].settled == std::vector<std::uint32_t>{1}));
+    BOOST_CHECK((record.training->candidates[0].indices == std::vector<std::uint32_t>{5}));
+    Reader().expect_corrupt("must rise and stay below 2, got 2", make_parts("\2", "\5").file());
+    Reader().expect_corrupt("must rise and stay below 6, got 6", make_parts("\1", "\6").file());
+    Reader().expect_corrupt("candidate 4 of parameter \"w\" is selected already", make_parts("\1", "\4").file());
+    Parts parts = make_parts("\1", "\5");
+    edit(parts.options, R"("method":"random")", R"("method":"meprop")");
+    Reader().expect_corrupt("are settled", parts.file());
+}
+
+// The sample with "w" in a basis of one direction of its two rows and two of its three columns: the mask is {1} of 2.
+Parts make_parts_in_a_basis() {
+    Parts parts;
+    edit(parts.options, R"("method":"random")", R"("method":"sparsegrad")");
+    parts.bases = R"("bases":[{"rows":2,"columns":3,"row_directions":1,"column_directions":2}],)";
+    parts.sparse = R"({"name":"w","shape":[2,3],"basis":0,"count":1})";
+    parts.tensors = R"("base_hashes":{"dtype":"U64","shape":[1],"data_offsets":[0,8]},)"
+                    R"("basis.0.u":{"dtype":"F32","shape":[2,3],"data_offsets":[8,32]},)"
+                    R"("basis.0.v":{"dtype":"F32","shape":[1,2],"data_offsets":[32,40]},)"
+                    R"("b.values":{"dtype":"F32","shape":[1],"data_offsets":[40,44]},)"
+                    R"("deltas":{"dtype":"F32","shape":[1],"data_offsets":[44,48]},)"
+                    R"("indices":{"dtype":"U8","shape":[2],"data_offsets":[48,50]})";
+    parts.data.resize(8);
+    for (const float value : {1.0f, 0.0f, 0.0f, 0.0f, 0.0f, -1.0f, 0.0f, 1.0f, 0.5f, 2.0f})
+        parts.data.append(reinterpret_cast<const char *>(&value), sizeof value);
+    parts.data += "\x01\x01";
+    return parts;
+}
+
+BOOST_AUTO_TEST_CASE(bases_that_lie) {
+    const AdapterRecord record = Reader().read(make_parts_in_a_basis().file());
+    BOOST_REQUIRE_EQUAL(record.bases.size(), 1u);
+    BOOST_CHECK((record.bases[0].u == std::vector<float>{1, 0, 0, 0, 0, -1}));
+    BOOST_CHECK((record.bases[0].v == std::vector<float>{0, 1}));
+    BOOST_CHECK(record.parameters[0].basis == std::size_t{0});
+    BOOST_CHECK((record.parameters[0].indices == std::vector<std::uint32_t>{1}));
+    BOOST_CHECK((record.parameters[0].deltas == std::vector<float>{2.0f}));
+
+    const auto spoiled = [](std::string Parts::*part, const std::string &from, const std::string &to,
+                            const std::string &words) {
+        BOOST_TEST_CONTEXT(from << " -> " << to) {
+            Parts parts = make_parts_in_a_basis();
+            edit(parts.*part, from, to);
+            Reader().expect_corrupt(words, parts.file());
+        }
+    };
+    const auto spoiled_tensor = [&](const std::string &from, const std::string &to, const std::string &words) {
+        spoiled(&Parts::tensors, from, to, words);
+    };
+    spoiled_tensor("basis.0.u", "basis.0.w", "\"basis.0.u\" is missing");
+    spoiled_tensor("basis.0.v", "basis.00.v", "\"basis.0.v\" is missing");
+    spoiled_tensor(R"("deltas")", R"("basis.1.u":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"deltas")",
+                   "\"basis.1.u\" is none of the adapter's");
+    spoiled_tensor(R"("shape":[2,3])", R"("shape":[3,2])", "has shape [3, 2], expected [2, 3]");
+    spoiled_tensor(R"("shape":[2,3])", R"("shape":[6])", "has shape [6], expected [2, 3]");
+    spoiled_tensor(R"("shape":[1,2])", R"("shape":[2,1])", "has shape [2, 1], expected [1, 2]");
+    spoiled_tensor(R"("F32","shape":[2,3])", R"("I32","shape":[2,3])", "expected F32");
+    spoiled_tensor(R"("F32","shape":[1,2])", R"("BF16","shape":[2,2])", "expected F32");
+
+    const auto spoiled_bases = [&](const std::string &from, const std::string &to, const std::string &words) {
+        spoiled(&Parts::bases, from, to, words);
+    };
+    spoiled_bases(R"("row_directions":1)", R"("row_directions":0)", "0 directions of 2 rows");
+    spoiled_bases(R"("row_directions":1)", R"("row_directions":3)", "3 directions of 2 rows");
+    spoiled_bases(R"("column_directions":2)", R"("column_directions":0)", "0 directions of 3 columns");
+    spoiled_bases(R"("column_directions":2)", R"("column_directions":4)", "4 directions of 3 columns");
+    spoiled_bases(R"("column_directions":2)", R"("column_directions":1)", "expected [1, 3]");
+    spoiled_bases(R"("column_directions":2)", R"("column_directions":-2)", "\"column_directions\"");
+    spoiled_bases(R"("rows":2)", R"("rows":1)", "not that of its basis");
+    spoiled_bases(R"("rows":2)", R"("rows":0)", "1 directions of 0 rows");
+    spoiled_bases(R"("rows":2)", R"("rows":4294967296)", "fewer than 2^32");
+    spoiled_bases(R"("rows":2)", R"("rows":9223372036854775807)", "fewer than 2^32");
+    spoiled_bases(R"("rows":2)", R"("rows":18446744073709551615)", "\"rows\"");
+    spoiled_bases(R"("rows":2)", R"("rows":2.0)", "\"rows\"");
+    spoiled_bases(R"("rows":2,)", "", "basis 0 has no \"rows\"");
+    spoiled_bases(R"([{)", R"([7,{)", "basis 0 is not a JSON object");
+    const std::string all = make_parts_in_a_basis().bases;
+    spoiled_bases(all, R"("bases":{},)", "an array");
+    spoiled_bases(all, "", "has the basis 0 of 0");
+    spoiled_bases("}]", R"(},{"rows":1,"columns":1,"row_directions":1,"column_directions":1}])",
+                  "no parameter is in basis 1");
+
+    const auto spoiled_sparse = [&](const std::string &from, const std::string &to, const std::string &words) {
+        spoiled(&Parts::sparse, from, to, words);
+    };
+    spoiled_sparse(R"("basis":0)", R"("basis":1)", "has the basis 1 of 1");
+    spoiled_sparse(R"("basis":0)", R"("basis":9223372036854775807)", "has the basis 9223372036854775807 of 1");
+    spoiled_sparse(R"("basis":0)", R"("basis":-1)", "\"basis\"");
+    spoiled_sparse(R"("basis":0)", R"("basis":0.0)", "\"basis\"");
+    spoiled_sparse(R"("basis":0)", R"("basis":"0")", "\"basis\"");
+    spoiled_sparse(R"("basis":0,)", "", "\"w\" of sparsegrad has no basis");
+    spoiled_sparse(R"("count":1)", R"("count":3)", "an integer in [0, 2]");
+    spoiled_sparse(R"("count":1)", R"("count":2)", "expected [2]");
+    spoiled_sparse("[2,3]", "[3,2]", "not that of its basis");
+    spoiled_sparse("[2,3]", "[6]", "not that of its basis");
+    spoiled_sparse("[2,3]", "[2,3,1]", "not that of its basis");
+    spoiled_sparse("[2,3]", "[0,3]", "not that of its basis");
+    spoiled(&Parts::dense, R"("group":0)", R"("basis":0)", "\"b\" has a basis");
+    spoiled(&Parts::data, "\x01\x01", "\x01\x02", "behind its end");
+
+    const auto spoiled_options = [&](const std::string &from, const std::string &to, const std::string &words) {
+        spoiled(&Parts::options, from, to, words);
+    };
+    spoiled_options("sparsegrad", "random", "\"w\" has a basis");
+    spoiled_options("sparsegrad", "meprop", "\"w\" has a basis");
+    spoiled_options(R"("delta_type":"float32")", R"("delta_type":"bfloat16")", "SPEFT_DELTA_FLOAT32");
+    spoiled_options(R"("seed")", R"("threshold":-1,"seed")", "threshold");
+    spoiled_options("adamw", "sgd", "SPEFT_OPTIMIZER_ADAMW or _ADAM");
+    spoiled_options(R"("age":"common",)", R"("age":"common","state":"blocks8",)", "8 bits");
+}
+
+// What a basis claims is held against its tensors before there is memory of that size.
+BOOST_AUTO_TEST_CASE(bases_that_claim_to_be_huge) {
+    const auto make_parts = [](const std::string &directions) {
+        Parts parts = make_parts_in_a_basis();
+        edit(parts.sparse, "[2,3]", "[4294967295,1]");
+        parts.bases = R"("bases":[{"rows":4294967295,"columns":1,"row_directions":)" + directions +
+                      R"(,"column_directions":1}],)";
+        edit(parts.tensors, R"("shape":[2,3],"data_offsets":[8,32])", R"("shape":[1,1],"data_offsets":[8,12])");
+        edit(parts.tensors, R"("shape":[1,2],"data_offsets":[32,40])", R"("shape":[1,7],"data_offsets":[12,40])");
+        return parts;
+    };
+    Reader().expect_corrupt("has shape [1, 7], expected [1, 4294967295]", make_parts("1").file());
+    Reader().expect_corrupt("has shape [1, 7], expected [4294967295, 4294967295]", make_parts("4294967295").file());
+}
+
+// A delta in a basis belongs to no weight alone: of "w" there are no original bits, two bytes of "b" alone.
+BOOST_AUTO_TEST_CASE(trainings_in_a_basis_that_lie) {
+    const auto make_parts = [](const std::string &originals) {
+        Parts parts = make_parts_in_a_basis();
+        parts.training = R"(,"speft.training":"{\"observations\":0,\"parameters\":[{\"received\":\"pending\",)"
+                         R"(\"updates\":3},{\"received\":\"nothing\",\"updates\":3}]}")";
+        const auto end = std::to_string(54 + originals.size()), last = std::to_string(58 + originals.size());
+        parts.tensors += R"(,"training.gradients":{"dtype":"F32","shape":[1],"data_offsets":[50,54]},)"
+                         R"("training.originals":{"dtype":"U8","shape":[)" + std::to_string(originals.size()) +
+                         R"(],"data_offsets":[54,)" + end + R"(]},"training.state.ages":{"dtype":"U16","shape":[2],)"
+                         R"("data_offsets":[)" + end + "," + last + "]}";
+        parts.data += std::string("\0\0\x80\x3f", 4) + originals + std::string("\3\0\7\0", 4);
+        return parts;
+    };
+    const AdapterRecord record = Reader().read(make_parts("12").file());
+    BOOST_REQUIRE(record.training && record.training->state.size() == 1);
+    BOOST_CHECK(record.training->parameters[0].originals.empty());
+    BOOST_CHECK_EQUAL(record.training->parameters[1].originals.size(), 2u);
+    BOOST_CHECK_EQUAL(record.training->state[0].name, "ages");
+    BOOST_CHECK_EQUAL(record.training->state[0].type, "U16");
+    Reader().expect_corrupt("has shape [6], expected [2]", make_parts("123456").file());
+    Parts parts = make_parts("12");
+    edit(parts.tensors, R"("U16","shape":[2])", R"("U16","shape":[2,1])");
+    Reader().expect_corrupt("expected one axis", parts.file());
 }
 
 BOOST_AUTO_TEST_CASE(options_that_lie) {

@@ -14,7 +14,7 @@ SPEFT_BEGIN_DECLS
  * The first merge after a load keeps the original bits, and refuses a base model other than the one it was trained
  * on (INVALID_ARGUMENT, by the hash in the file; nothing is written). Where the original bits are known, after a
  * checkpoint's load or an unmerge, a parameter may also hold round(θ0+δ) already: a host that has restored its own
- * checkpoint of the model.
+ * checkpoint of the model. One in a basis may not: it must have its original bits, by their hash.
  * INVALID_STATE: not selected; weights not bound; another adapter is merged into the same memory. */
 SPEFT_API speft_status speft_merge(speft_adapter *adapter, speft_error **error);
 

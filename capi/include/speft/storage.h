@@ -78,7 +78,8 @@ SPEFT_API speft_status speft_save_checkpoint(speft_adapter *adapter, const speft
                                              const char *path, speft_error **error);
 
 /* The adapter of a checkpoint, with its training state; selected, unmerged, not bound. `speft_merge` takes weights in
- * either state, the original bits or the merged ones, which is what a host's own checkpoint of its model holds. What
+ * either state, the original bits or the merged ones, which is what a host's own checkpoint of its model holds; in a
+ * basis the original ones alone. What
  * the host passes at each step (learning rates, scale) is the host's to restore. INVALID_ARGUMENT for a file that
  * `speft_save_adapter` wrote; otherwise as `speft_load_adapter`. */
 SPEFT_API speft_status speft_load_checkpoint(speft_context *context, const speft_load_options *options,

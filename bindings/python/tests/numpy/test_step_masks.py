@@ -1,9 +1,14 @@
 """Masks of each step's own gradient, in place and in a basis, against NumPy in float64."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import speft
+
+FORMAT = Path(__file__).resolve().parents[4] / "docs" / "file-format.md"
 
 ROWS, COLUMNS, TOKENS, STEPS = 20, 14, 30, 6
 LR, BETAS, EPS = 0.01, (0.9, 0.999), 1e-8
@@ -181,11 +186,25 @@ def test_files_bring_the_basis_along(make, context, random, tmp_path):
     np.testing.assert_array_equal(again, before)
     loaded.merge()
     np.testing.assert_array_equal(again, weights)
+    merged = again.copy()
     loaded.unmerge()
     stranger = speft.Adapter.load(context, tmp_path / "a.safetensors")
     stranger.bind_weights("up", weights_of(random))
     with pytest.raises(speft.InvalidArgument, match="right model"):
         stranger.attach()
+
+    # The reader of docs/file-format.md, of a checkpoint too, whose ages have a type of their own.
+    (code,) = re.findall(r"^```python\n(.*?)^```$", FORMAT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    documented: dict = {}
+    exec(code, documented)
+    adapter.attach()
+    adapter.save_checkpoint(tmp_path / "checkpoint.safetensors")
+    for name in ("a.safetensors", "checkpoint.safetensors"):
+        indices, deltas = documented["read_adapter"](tmp_path / name)["up"]
+        np.testing.assert_array_equal(indices, np.from_dlpack(adapter.mask("up")))
+        _, tensors = documented["read_tensors"](tmp_path / name)
+        turned = documented["turn_back"](indices, deltas, tensors["basis.0.u"], tensors["basis.0.v"])
+        np.testing.assert_allclose(before + turned, merged, atol=1e-5)  # float32 sums in another order
 
 
 def test_leaving_the_basis_keeps_the_largest_entries(make, context, random):
