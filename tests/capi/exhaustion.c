@@ -231,13 +231,15 @@ static call_of_life in_bases[] = {
     accumulate_query, accumulate_value, accumulate_bias, reselect, clip, step_now,
     accumulate_query_tokens, accumulate_value_tokens, accumulate_bias, reselect, step_now,
     accumulate_query_tokens, accumulate_query, accumulate_value_tokens, reselect, step_now,
-    forward, backward, leave_bases, bind_loaded, merge_loaded, unmerge_loaded, drop_loaded, merge_now, attach_now, unmerge_now, forward, backward, merge_now, unmerge_now, attach_now,
+    forward, backward, leave_bases, bind_loaded, merge_loaded, unmerge_loaded, drop_loaded,
+    merge_now, attach_now, unmerge_now, forward, backward, merge_now, unmerge_now, attach_now,
     save, load, bind_loaded, attach_loaded, merge_loaded, unmerge_loaded, drop_loaded,
     load, bind_loaded, merge_loaded, unmerge_loaded, drop_loaded,
     accumulate_query, accumulate_value, reselect, save_checkpoint, load_checkpoint, drop_loaded, step_now,
 };
 
 enum { MOST_CALLS = 64 };
+_Static_assert(COUNT_OF(in_bases) <= MOST_CALLS, "the longest life needs a moment for each of its calls");
 
 struct course {
     int32_t method;

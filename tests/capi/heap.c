@@ -400,7 +400,7 @@ static void test_the_heap_may_fail_anywhere(void) {
 }
 
 int main(void) {
-    /* OpenBLAS writes to what malloc has refused it. A library without eigenvectors in its place: they are found here. */
+    /* OpenBLAS writes to what malloc has refused it: a library without eigenvectors is put in its place. */
     setenv("SPEFT_OPENBLAS", "libm.so.6", 1);
     RUN(test_the_heap_may_fail_while_a_backend_is_loaded); /* first: before one is */
     RUN(test_the_heap_may_fail_anywhere);
