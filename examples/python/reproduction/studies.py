@@ -1,4 +1,4 @@
-"""Smaller questions, on one domain with one seed: rates and densities, SpIEL's clock, ages of its scalars."""
+"""Smaller questions, with one seed: rates, densities, the clock and the ages of SpIEL, entries of a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ RATES = (3e-3, 1e-2, 3e-2, 1e-1)
 INTERVALS = (5, 10, 20)
 SCHEDULES = ("linear", "cosine", "constant")
 AGES_INTERVAL = 10
-STUDIES = ("density", "clock", "ages")
+STEP_DENSITIES = (0.002, 0.01, 0.042)  # 1% is that of SparseGrad's paper
+STEP_METHODS = ("meprop", "sparsegrad")
+STUDIES = ("density", "clock", "ages", "entries")
 
 
 def study_density(pool: Pool, scale: Scale, domain: str) -> Results:
@@ -45,6 +47,17 @@ def study_ages(pool: Pool, scale: Scale, domain: str, tuned: dict[str, Tuned]) -
         if name in tuned
     ]
     return pool.run("ages of SpIEL's scalars", trials)
+
+
+def study_entries(pool: Pool, scale: Scale, domain: str, tuned: dict[str, Tuned]) -> Results:
+    """SparseGrad and MeProp with fewer and more entries of each step, at the rate chosen for 1%."""
+    trials = [
+        Trial(scale, domain, name, SEED, tuned[name].rate, density=density)
+        for name in STEP_METHODS
+        if name in tuned
+        for density in STEP_DENSITIES
+    ]
+    return pool.run("entries of a step", trials)
 
 
 def moving(
