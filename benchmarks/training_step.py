@@ -21,7 +21,7 @@ from torch import nn
 from transformers import AutoModel
 from transformers.utils import logging
 
-from .clock import Case, repeated, take_turns
+from .clock import repeated, take_turns
 from .machine import Machine
 from .row import Row
 
@@ -67,27 +67,13 @@ class Classifier(nn.Module):
 
 def measure(machine: Machine) -> Iterator[Row]:
     """One measurement of all methods, and a row for each of ours and each peer."""
-    ours: dict[str, Make] = {
-        f"MiniLM training step, {100 * DENSITY:g}% and head": _sparse,
-        f"… MeProp, {100 * STEP_DENSITY:g}% of feed-forward": partial(_by_step, "meprop"),
-        f"… SparseGrad, {100 * STEP_DENSITY:g}% of feed-forward": partial(_by_step, "sparsegrad"),
-    }
-    peers: dict[str, Make] = {
-        "full fine-tuning, torch.optim.AdamW": _full,
-        f"LoRA of rank {LORA_RANK}, HF PEFT": partial(
-            _by_peft, lambda targets: peft.LoraConfig(r=LORA_RANK, target_modules=targets)
-        ),
-        f"SHiRA of rank {SHIRA_RANK}, HF PEFT": partial(
-            _by_peft, lambda targets: peft.ShiraConfig(r=SHIRA_RANK, target_modules=targets)
-        ),
-    }
-    methods = {"floor": _floor, **ours, **peers}
-    cases = [_training(make, train_embeddings=make is _full) for make in methods.values()]
+    methods = {"floor": _floor, **ours(), **peers()}
+    cases = [repeated(training(Classifier(), make)) for make in methods.values()]
     seconds = dict(zip(methods, take_turns(*cases, rounds=ROUNDS, warm_up=2), strict=True))
-    for name, make in ours.items():
-        for peer in peers:
+    for name, make in ours().items():
+        for peer in peers():
             yield Row(
-                name=name,
+                name=f"MiniLM training step, {name}",
                 seconds=seconds[name],
                 limit_seconds=seconds["floor"],
                 counted="forward, input gradients and the head, measured",
@@ -98,17 +84,37 @@ def measure(machine: Machine) -> Iterator[Row]:
             )
 
 
-def _training(make: Make, train_embeddings: bool) -> Case:
-    model = Classifier()
+def ours() -> dict[str, Make]:
+    return {
+        f"{100 * DENSITY:g}% and head": _sparse,
+        f"MeProp {100 * STEP_DENSITY:g}%": partial(_by_step, "meprop"),
+        f"SparseGrad {100 * STEP_DENSITY:g}%": partial(_by_step, "sparsegrad"),
+    }
+
+
+def peers() -> dict[str, Make]:
+    return {
+        "full fine-tuning, torch.optim.AdamW": _full,
+        f"LoRA of rank {LORA_RANK}, HF PEFT": partial(
+            _by_peft, lambda targets: peft.LoraConfig(r=LORA_RANK, target_modules=targets)
+        ),
+        f"SHiRA of rank {SHIRA_RANK}, HF PEFT": partial(
+            _by_peft, lambda targets: peft.ShiraConfig(r=SHIRA_RANK, target_modules=targets)
+        ),
+    }
+
+
+def training(model: Classifier, make: Make) -> Callable[[], None]:
+    """A step of a method, which is made ready now."""
     optimizer = make(model)
 
     def step() -> None:
         tokens, labels = torch.randint(1000, 20000, (TEXTS, TOKENS)), torch.randint(LABELS, (TEXTS,))
-        model.loss(tokens, labels, train_embeddings).backward()
+        model.loss(tokens, labels, train_embeddings=make is _full).backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    return repeated(step)
+    return step
 
 
 def _floor(model: Classifier) -> torch.optim.Optimizer:
