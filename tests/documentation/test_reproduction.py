@@ -138,7 +138,7 @@ def test_sparsegrad_is_compared_with_lora_and_with_meprop() -> None:
 
 def test_the_entries_of_a_step_are_shown_with_what_they_grew_to() -> None:
     trial, tables = reproduction("trial"), reproduction("tables")
-    one = trial.Trial(trial.Scale(), "movies", "sparsegrad", 0, 1e-2, density=0.01)
+    one = trial.Trial(trial.Scale(), "movies", "sparsegrad", 0, 1e-2)
     table = tables.entries_table({one: {"accuracy": 0.75, "density": 0.112}})
     assert "| sparsegrad | – | **75.0%** (in the end 11.2%) | – |" in table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from approaches import STEP_DENSITY
 from pool import Pool, Results
 from trial import Scale, Trial
 from tuning import Tuned
@@ -12,7 +13,7 @@ RATES = (3e-3, 1e-2, 3e-2, 1e-1)
 INTERVALS = (5, 10, 20)
 SCHEDULES = ("linear", "cosine", "constant")
 AGES_INTERVAL = 10
-STEP_DENSITIES = (0.002, 0.01, 0.042)  # 1% is that of SparseGrad's paper
+STEP_DENSITIES = (0.002, STEP_DENSITY, 0.042)  # the second is the comparison's: that run is there
 STEP_METHODS = ("meprop", "sparsegrad")
 STUDIES = ("density", "clock", "ages", "entries")
 
@@ -52,7 +53,7 @@ def study_ages(pool: Pool, scale: Scale, domain: str, tuned: dict[str, Tuned]) -
 def study_entries(pool: Pool, scale: Scale, domain: str, tuned: dict[str, Tuned]) -> Results:
     """SparseGrad and MeProp with fewer and more entries of each step, at the rate chosen for 1%."""
     trials = [
-        Trial(scale, domain, name, SEED, tuned[name].rate, density=density)
+        Trial(scale, domain, name, SEED, tuned[name].rate, density=None if density == STEP_DENSITY else density)
         for name in STEP_METHODS
         if name in tuned
         for density in STEP_DENSITIES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from approaches import STEP_DENSITY
 from claims import MARGIN, Judgement
 from comparison import Comparison
 from pool import Results
@@ -80,7 +81,7 @@ def clock_table(results: Results) -> str:
 
 def entries_table(results: Results) -> str:
     """Methods down, densities across, each with what was selected by the last step."""
-    found = {(trial.approach, trial.density): result for trial, result in results.items()}
+    found = {(trial.approach, trial.density or STEP_DENSITY): result for trial, result in results.items()}
     rows = []
     for name in STEP_METHODS:
         cells = [found.get((name, density)) for density in STEP_DENSITIES]
