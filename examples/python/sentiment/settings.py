@@ -14,8 +14,13 @@ STEP_DENSITY = 0.01  # of theirs, of the feed-forward matrices alone: SparseGrad
 SPARSE_METHODS = ("random", "gradient", "snip", *MOVING_METHODS, *STEP_METHODS, *SPARSE_AT_LORA_BUDGET)
 DEFAULT_METHODS = ("head-only", "random", "gradient")
 ALL_METHODS = (
-    *(*DEFAULT_METHODS, "snip", *MOVING_METHODS, *STEP_METHODS),
-    *("full", "lora", *SPARSE_AT_LORA_BUDGET),
+    *DEFAULT_METHODS,
+    "snip",
+    *MOVING_METHODS,
+    *STEP_METHODS,
+    "full",
+    "lora",
+    *SPARSE_AT_LORA_BUDGET,
 )
 DOMAINS = ("movies", "news", "products", "tweets")  # of the texts that come with it
 
