@@ -21,12 +21,13 @@ from torch import nn
 from transformers import AutoModel
 from transformers.utils import logging
 
-from .clock import Case, repeated, take_turns
+from .clock import repeated, take_turns
 from .machine import Machine
 from .row import Row
 
 TEXTS, TOKENS, LABELS = 32, 48, 2
 DENSITY = 0.005
+STEP_DENSITY = 0.01  # of SparseGrad and MeProp, whose trained scalars are more with each step
 LORA_RANK = 2
 SHIRA_RANK = 1  # as near to DENSITY as its ranks come: 0.39% of the same matrices
 ROUNDS = 9
@@ -34,6 +35,9 @@ ROUNDS = 9
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 warnings.filterwarnings("ignore", module="peft|transformers")  # about their own use of PyTorch
+
+
+Make = Callable[["Classifier"], torch.optim.Optimizer]
 
 
 class Classifier(nn.Module):
@@ -62,10 +66,34 @@ class Classifier(nn.Module):
 
 
 def measure(machine: Machine) -> Iterator[Row]:
-    """One measurement of all methods, and a row for each peer of ours."""
-    methods: dict[str, Callable[[Classifier], torch.optim.Optimizer]] = {
-        "floor": _floor,
-        "sparse": _sparse,
+    """One measurement of all methods, and a row for each of ours and each peer."""
+    methods = {"floor": _floor, **ours(), **peers()}
+    cases = [repeated(training(Classifier(), make)) for make in methods.values()]
+    seconds = dict(zip(methods, take_turns(*cases, rounds=ROUNDS, warm_up=2), strict=True))
+    for name, make in ours().items():
+        for peer in peers():
+            yield Row(
+                name=f"MiniLM training step, {name}",
+                seconds=seconds[name],
+                limit_seconds=seconds["floor"],
+                counted="forward, input gradients and the head, measured",
+                target=1.05 if make is _sparse else None,
+                peer=peer,
+                peer_seconds=seconds[peer],
+                implementation="speft.torch",
+            )
+
+
+def ours() -> dict[str, Make]:
+    return {
+        f"{100 * DENSITY:g}% and head": _sparse,
+        f"MeProp {100 * STEP_DENSITY:g}%": partial(_by_step, "meprop"),
+        f"SparseGrad {100 * STEP_DENSITY:g}%": partial(_by_step, "sparsegrad"),
+    }
+
+
+def peers() -> dict[str, Make]:
+    return {
         "full fine-tuning, torch.optim.AdamW": _full,
         f"LoRA of rank {LORA_RANK}, HF PEFT": partial(
             _by_peft, lambda targets: peft.LoraConfig(r=LORA_RANK, target_modules=targets)
@@ -74,33 +102,19 @@ def measure(machine: Machine) -> Iterator[Row]:
             _by_peft, lambda targets: peft.ShiraConfig(r=SHIRA_RANK, target_modules=targets)
         ),
     }
-    cases = [_training(make, train_embeddings=make is _full) for make in methods.values()]
-    seconds = dict(zip(methods, take_turns(*cases, rounds=ROUNDS, warm_up=2), strict=True))
-    floor, sparse = seconds.pop("floor"), seconds.pop("sparse")
-    for peer, peer_seconds in seconds.items():
-        yield Row(
-            name=f"MiniLM training step, {100 * DENSITY:g}% and head",
-            seconds=sparse,
-            limit_seconds=floor,
-            counted="forward, input gradients and the head, measured",
-            target=1.05,
-            peer=peer,
-            peer_seconds=peer_seconds,
-            implementation="speft.torch",
-        )
 
 
-def _training(make: Callable[[Classifier], torch.optim.Optimizer], train_embeddings: bool) -> Case:
-    model = Classifier()
+def training(model: Classifier, make: Make) -> Callable[[], None]:
+    """A step of a method, which is made ready now."""
     optimizer = make(model)
 
     def step() -> None:
         tokens, labels = torch.randint(1000, 20000, (TEXTS, TOKENS)), torch.randint(LABELS, (TEXTS,))
-        model.loss(tokens, labels, train_embeddings).backward()
+        model.loss(tokens, labels, train_embeddings=make is _full).backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    return repeated(step)
+    return step
 
 
 def _floor(model: Classifier) -> torch.optim.Optimizer:
@@ -111,6 +125,23 @@ def _floor(model: Classifier) -> torch.optim.Optimizer:
 def _sparse(model: Classifier) -> torch.optim.Optimizer:
     targets = [f"encoder.{name}.weight" for name in model.matrices()]
     adapter = SparseAdapter(model, targets=targets, density=DENSITY, selection="random", dense=["head.*"])
+    adapter.select()
+    return adapter
+
+
+def _by_step(selection: str, model: Classifier) -> torch.optim.Optimizer:
+    """SparseGrad's basis is fitted to a single batch: how good it is does not tell in the time of a step."""
+    targets = [f"encoder.{name}.weight" for name in model.matrices() if "attention" not in name]
+    adapter = SparseAdapter(
+        model,
+        targets=targets,
+        density=STEP_DENSITY,
+        scope="per-tensor",
+        selection=selection,
+        dense=["head.*"],
+    )
+    tokens, labels = torch.randint(1000, 20000, (TEXTS, TOKENS)), torch.randint(LABELS, (TEXTS,))
+    adapter.estimate(lambda _: model.loss(tokens, labels, train_embeddings=False), [None])
     adapter.select()
     return adapter
 

@@ -45,18 +45,22 @@ def run_program(checkpoint: Path, out: Path, *options: object) -> subprocess.Com
 def test_a_tiny_run_is_reported_and_not_run_again(checkpoint: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    options = ("--approaches", "random", "lora", "--studies", "--document", page)
+    options = ("--approaches", "random", "lora", "sparsegrad", "--studies", "--document", page)
     run = run_program(checkpoint, tmp_path, *options)
     assert run.returncode == 0, run.stderr
     report = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     head = 2 * 16 + 2
     equal = 2 * (4 * (16 + 16) + 2 * (16 + 32))  # of LoRA's two ranks on the six matrices of one layer
+    # Of SparseGrad's 3 steps each selects 1% of the two feed-forward matrices, rounded; some may be the same.
+    grown = report["trained"].pop("sparsegrad") - head
+    assert round(0.01 * 16 * 32) * 2 <= grown <= 3 * round(0.01 * 16 * 32) * 2
     assert report["trained"] == {"random": equal + head, "lora": equal + head}
-    assert [run["approach"] for run in report["accuracies"]] == ["random", "lora"]
+    assert [run["approach"] for run in report["accuracies"]] == ["random", "lora", "sparsegrad"]
     assert all(0 <= run["accuracy"] <= 1 for run in report["accuracies"])
     assert {name: len(grid["validation_accuracies"]) for name, grid in report["learning_rates"].items()} == {
         "random": 4,
         "lora": 4,
+        "sparsegrad": 4,
     }
     assert {claim["verdict"] for claim in report["claims"]} == {"cannot be told"}  # one pair has no noise
     assert report["failures"] == []
@@ -68,11 +72,11 @@ def test_a_tiny_run_is_reported_and_not_run_again(checkpoint: Path, tmp_path: Pa
     assert "earlier results" not in written
 
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
-    assert len(kept) == 4 + 4 + 2
+    assert len(kept) == 3 * 4 + 3
     again = run_program(checkpoint, tmp_path, *options)
     assert again.returncode == 0, again.stderr
-    assert "0 runs, 8 kept from before" in again.stdout
-    assert "0 runs, 2 kept from before" in again.stdout
+    assert "0 runs, 12 kept from before" in again.stdout
+    assert "0 runs, 3 kept from before" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == kept
     assert json.loads((tmp_path / "results.json").read_text())["accuracies"] == report["accuracies"]
 
@@ -122,6 +126,21 @@ def test_close_is_within_the_margin_beyond_the_noise(lora: list[float], verdict:
 def test_as_good_is_not_worse_beyond_the_noise(dynamic: list[float], verdict: str) -> None:
     comparison = compared(gradient=[0.80, 0.70, 0.80, 0.70], dynamic_gradient=dynamic)
     assert verdict_of("a static mask is as good as a dynamic one", comparison)[0] == verdict
+
+
+def test_sparsegrad_is_compared_with_lora_and_with_meprop() -> None:
+    comparison = compared(
+        sparsegrad=[0.80, 0.70, 0.80, 0.70], lora=[0.81, 0.71, 0.81, 0.70], meprop=[0.78, 0.68, 0.78, 0.69]
+    )
+    assert verdict_of("SparseGrad is as good as LoRA", comparison)[0] == "does not hold"
+    assert verdict_of("SparseGrad beats MeProp, by its basis", comparison)[0] == "holds"
+
+
+def test_the_entries_of_a_step_are_shown_with_what_they_grew_to() -> None:
+    trial, tables = reproduction("trial"), reproduction("tables")
+    one = trial.Trial(trial.Scale(), "movies", "sparsegrad", 0, 1e-2)
+    table = tables.entries_table({one: {"accuracy": 0.75, "density": 0.112}})
+    assert "| sparsegrad | – | **75.0%** (in the end 11.2%) | – |" in table
 
 
 def test_best_and_worst_are_judged_against_the_nearest_rival() -> None:

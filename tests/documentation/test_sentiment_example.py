@@ -88,6 +88,49 @@ def test_own_data_and_model_give_the_same_report(checkpoint: Path, rows: Path, t
     check_page((out / "report.html").read_text(encoding="utf-8"), report)
 
 
+def test_each_steps_entries_are_of_the_feed_forward_matrices(
+    checkpoint: Path, rows: Path, tmp_path: Path
+) -> None:
+    run = run_program(
+        "--data", rows, "--model", checkpoint, "--out", tmp_path, "--steps", 2, "--batch-size", 8,
+        "--salience-batches", 2, "--methods", "sparsegrad",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["reload_identical"] is True
+    assert report["unmerge_bit_exact"] is True
+    (sparsegrad,) = report["methods"]
+    assert [matrix["scalars"] for matrix in sparsegrad["placement"]] == [16 * 32] * 4
+    # 1% at each of two steps: the second may select what the first has selected.
+    assert all(5 <= matrix["selected"] <= 10 for matrix in sparsegrad["placement"])
+
+
+def test_every_method_has_words_and_a_rate() -> None:
+    settings = example("settings")
+    kinds = {name.removesuffix(settings.AT_LORA_BUDGET) for name in settings.ALL_METHODS}
+    assert example("page").DESCRIPTIONS.keys() == kinds
+    assert example("methods").LEARNING_RATES.keys() == kinds
+
+
+def test_feed_forward_matrices_are_told_by_their_names() -> None:
+    model = example("model").Classifier(Encoder(), labels=2)
+    assert example("model").feed_forward_weights(model) == ["encoder.h.0.mlp.c_fc.weight"]
+    del model.encoder.h[0]["mlp"]
+    with pytest.raises(importlib.import_module("errors").InputError, match="Encoder has no feed-forward"):
+        example("model").feed_forward_weights(model)
+
+
+class Encoder(torch.nn.Module):
+    """One block as GPT-2 names it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = BertConfig(hidden_size=4)
+        attention = torch.nn.ModuleDict({"c_attn": torch.nn.Linear(4, 12)})
+        feed_forward = torch.nn.ModuleDict({"c_fc": torch.nn.Linear(4, 16)})
+        self.h = torch.nn.ModuleList([torch.nn.ModuleDict({"attn": attention, "mlp": feed_forward})])
+
+
 def check_placement(matrices: list[dict], selected: int, targeted: int) -> None:
     """Each matrix is there once, by layer and kind, with its own share."""
     kinds = ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]

@@ -14,10 +14,14 @@ class Approach:
     scope: str = "global"
     kinds: tuple[str, ...] = ()  # only such matrices are targets, as placement.py says them; (): all
     dynamic: bool = False  # the mask is chosen again three times
+    density: float | None = None  # of its own targets; None: as many scalars as LoRA trains
 
 
 # Of "Sparse Fine-Tuning by Salience": its eight scores. Their static masks are what its claims are about.
 PAPER_SALIENCES = ("magnitude", "gradient", "snip", "force", "taylor-fo", "fisher", "synflow", "grasp")
+
+FEED_FORWARD = ("feed-forward up", "feed-forward down")
+STEP_DENSITY = 0.01  # of SparseGrad and MeProp: the entries of each step, of which all stay trained
 
 APPROACHES = {
     "head-only": Approach("head-only"),
@@ -39,6 +43,10 @@ APPROACHES = {
     "gradient-per-tensor": Approach("gradients", "gradient", scope="per-tensor"),
     "gradient-value-output": Approach("gradients", "gradient", kinds=("value", "attention output")),
     "gradient-query-key": Approach("gradients", "gradient", kinds=("query", "key")),
+    "meprop": Approach("meprop", "meprop", scope="per-tensor", kinds=FEED_FORWARD, density=STEP_DENSITY),
+    "sparsegrad": Approach(
+        "sparsegrad", "sparsegrad", scope="per-tensor", kinds=FEED_FORWARD, density=STEP_DENSITY
+    ),
     "lora": Approach("lora"),
     "full": Approach("full"),
 }
@@ -59,6 +67,8 @@ FAMILIES = {
     "gradients": Family("gradient", (1.5e-3, 3e-3, 6e-3, 1.2e-2)),
     "spiel-ag": Family("spiel-ag", (3e-3, 6e-3, 1.2e-2, 2.4e-2)),
     "spiel-ma": Family("spiel-ma", (3e-3, 1e-2, 3e-2, 1e-1)),
+    "meprop": Family("meprop", (1.5e-3, 3e-3, 6e-3, 1.2e-2)),
+    "sparsegrad": Family("sparsegrad", (1.5e-3, 3e-3, 6e-3, 1.2e-2)),
     "lora": Family("lora", (2.5e-3, 5e-3, 1e-2, 2e-2)),
     "full": Family("full", (5e-5, 1e-4, 2e-4, 4e-4)),
 }

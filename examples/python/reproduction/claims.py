@@ -111,4 +111,14 @@ CLAIMS: tuple[tuple[str, tuple[str, ...], Callable[[Comparison], tuple[str, str]
         ("gradient", "gradient-value-output", "gradient-query-key"),
         value_and_output_are_best,
     ),
+    (
+        "SparseGrad is as good as LoRA",
+        ("sparsegrad", "lora"),
+        compare_two("sparsegrad", "lora", as_good),
+    ),
+    (
+        "SparseGrad beats MeProp, by its basis",
+        ("sparsegrad", "meprop"),
+        compare_two("sparsegrad", "meprop", better),
+    ),
 )

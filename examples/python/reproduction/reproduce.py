@@ -31,7 +31,7 @@ from environment import describe_environment
 from errors import one_line_errors
 from pool import Pool
 from settings import DOMAINS
-from studies import STUDIES, study_ages, study_clock, study_density
+from studies import STUDIES, study_ages, study_clock, study_density, study_entries
 from tables import results_page
 from trial import Scale
 from tuning import tune
@@ -53,6 +53,8 @@ def main() -> None:
             studies["clock"] = study_clock(pool, scale, small, tuned)
         if "ages" in options.studies:
             studies["ages"] = study_ages(pool, scale, small, tuned)
+        if "entries" in options.studies:
+            studies["entries"] = study_entries(pool, scale, small, tuned)
         failures = [
             f"{trial.domain} {trial.approach} seed {trial.seed} lr {trial.learning_rate:g}: {why}"
             for trial, why in pool.failures.items()

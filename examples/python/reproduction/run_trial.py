@@ -85,6 +85,8 @@ def run_trial(trial: Trial, stock: Stock) -> dict:
         if approach.dynamic and step < scale.steps and method.adapter.reselection_due:
             estimate(step)
             method.adapter.reselect()
+    if isinstance(method, Sparse):
+        method.adapter.merge()  # SparseGrad's weights are not in the layers yet
     logits, labels = predict(model, stock.batches(scale, trial.domain, trial.evaluate_on))
     result = {**scores(logits, labels), "trained": method.trained, "density": method.density}
     if approach.dynamic:
@@ -129,7 +131,8 @@ def make_method(approach: Approach, model: Classifier, trial: Trial) -> Method:
 
 
 def size(approach: Approach, model: Classifier, everything: list[str], density: float | None) -> dict:
-    """As many scalars as LoRA trains on all targets, whatever the method's own targets are."""
+    """As many scalars as LoRA trains on all targets, whatever the method's own are, or what is asked for."""
+    density = density or approach.density
     if density is not None:
         return {"density": density}
     budget = lora_budget(model, everything)

@@ -1,7 +1,8 @@
-"""Smaller questions, on one domain with one seed: rates and densities, SpIEL's clock, ages of its scalars."""
+"""Smaller questions, with one seed: rates, densities, the clock and the ages of SpIEL, entries of a step."""
 
 from __future__ import annotations
 
+from approaches import STEP_DENSITY
 from pool import Pool, Results
 from trial import Scale, Trial
 from tuning import Tuned
@@ -12,7 +13,9 @@ RATES = (3e-3, 1e-2, 3e-2, 1e-1)
 INTERVALS = (5, 10, 20)
 SCHEDULES = ("linear", "cosine", "constant")
 AGES_INTERVAL = 10
-STUDIES = ("density", "clock", "ages")
+STEP_DENSITIES = (0.002, STEP_DENSITY, 0.042)  # the second is the comparison's: that run is there
+STEP_METHODS = ("meprop", "sparsegrad")
+STUDIES = ("density", "clock", "ages", "entries")
 
 
 def study_density(pool: Pool, scale: Scale, domain: str) -> Results:
@@ -45,6 +48,17 @@ def study_ages(pool: Pool, scale: Scale, domain: str, tuned: dict[str, Tuned]) -
         if name in tuned
     ]
     return pool.run("ages of SpIEL's scalars", trials)
+
+
+def study_entries(pool: Pool, scale: Scale, domain: str, tuned: dict[str, Tuned]) -> Results:
+    """SparseGrad and MeProp with fewer and more entries of each step, at the rate chosen for 1%."""
+    trials = [
+        Trial(scale, domain, name, SEED, tuned[name].rate, density=None if density == STEP_DENSITY else density)
+        for name in STEP_METHODS
+        if name in tuned
+        for density in STEP_DENSITIES
+    ]
+    return pool.run("entries of a step", trials)
 
 
 def moving(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from approaches import STEP_DENSITY
 from claims import MARGIN, Judgement
 from comparison import Comparison
 from pool import Results
-from studies import DENSITIES, INTERVALS, RATES, SCHEDULES
+from studies import DENSITIES, INTERVALS, RATES, SCHEDULES, STEP_DENSITIES, STEP_METHODS
 from trial import Scale
 from tuning import Tuned
 
@@ -78,6 +79,18 @@ def clock_table(results: Results) -> str:
     return markdown_table(["S", *SCHEDULES], rows)
 
 
+def entries_table(results: Results) -> str:
+    """Methods down, densities across, each with what was selected by the last step."""
+    found = {(trial.approach, trial.density or STEP_DENSITY): result for trial, result in results.items()}
+    rows = []
+    for name in STEP_METHODS:
+        cells = [found.get((name, density)) for density in STEP_DENSITIES]
+        accuracies = grid_row([cell and cell["accuracy"] for cell in cells])
+        grown = [f" (in the end {cell['density']:.1%})" if cell else "" for cell in cells]
+        rows.append([name, *(a + g for a, g in zip(accuracies, grown, strict=True))])
+    return markdown_table(["method", *(f"{density:.1%} a step" for density in STEP_DENSITIES)], rows)
+
+
 def grid_row(accuracies: list[float | None]) -> list[str]:
     best = max((accuracy for accuracy in accuracies if accuracy is not None), default=None)
     written = ["–" if accuracy is None else f"{accuracy:.1%}" for accuracy in accuracies]
@@ -132,6 +145,13 @@ def results_page(
             "### The clock of SpIEL-AG",
             "A mask that moves every S steps, by three schedules: held-out accuracy.",
             clock_table(studies["clock"]),
+        ]
+    if studies.get("entries"):
+        parts += [
+            "### Entries of a step",
+            "SparseGrad and MeProp with one seed: held-out accuracy, and the share of the feed-forward "
+            "matrices that some step has selected, and that stays trained.",
+            entries_table(studies["entries"]),
         ]
     if failures:
         parts += ["### What failed", "\n".join(f"- {failure}" for failure in failures)]

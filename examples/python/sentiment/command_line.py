@@ -49,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
         ("--steps", count, "training steps (default: %(default)s)"),
         ("--batch-size", count, "texts in a step (default: %(default)s)"),
         ("--salience-batches", count, "batches by whose gradients a mask is chosen (default: %(default)s)"),
-        ("--density", share, "the share of the targets that sparse methods train (default: %(default)s)"),
+        ("--density", share, "the share of the targets that masks hold (default: %(default)s)"),
         ("--learning-rate", positive, "for all methods (default: each one's own, see methods.py)"),
         ("--max-tokens", count, "where longer texts are cut (default: %(default)s)"),
         ("--max-rows", count, "use only so many rows (default: all)"),

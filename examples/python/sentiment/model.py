@@ -10,6 +10,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # everything is on disk; read by transformer
 
 import torch
 from errors import InputError
+from placement import in_words, name_kinds
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
@@ -89,4 +90,13 @@ def linear_weights(model: Classifier) -> list[str]:
     ]
     if not names:
         raise InputError(f"{type(model.encoder).__name__} has no nn.Linear to tune")
+    return names
+
+
+def feed_forward_weights(model: Classifier) -> list[str]:
+    """Those of them that belong to the feed-forward part, as far as `placement.WORDS` knows their names."""
+    kinds = name_kinds(linear_weights(model))
+    names = [name for name, kind in kinds.items() if in_words(kind).startswith("feed-forward")]
+    if not names:
+        raise InputError(f"{type(model.encoder).__name__} has no feed-forward matrices of a known name")
     return names

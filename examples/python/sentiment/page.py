@@ -9,7 +9,7 @@ from pathlib import Path
 from loss_curves import WINDOW, draw_loss_curves
 from placement_figures import draw_placements, draw_scale
 from report import CHECKS, COLUMNS, standard_error
-from settings import AT_LORA_BUDGET, SPARSE_METHODS
+from settings import AT_LORA_BUDGET, SPARSE_METHODS, STEP_DENSITY, STEP_METHODS
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 
@@ -21,6 +21,8 @@ DESCRIPTIONS = {
     "snip": "scalars of the largest |gradient × weight|",
     "spiel-ag": "scalars that move to the largest accumulated |gradient|",
     "spiel-ma": "scalars that move by the second moments of SM3",
+    "meprop": "the largest gradients of each step, feed-forward alone",
+    "sparsegrad": "the same, in a basis in which gradients are sparse",
     "full": "every weight",
     "lora": "low-rank matrices beside the targeted ones",
 }
@@ -149,7 +151,7 @@ def facts(report: dict) -> list[tuple[str, object]]:
         ("texts", f"{report['training_texts']:,} to train on, {report['held_out']:,} held out"),
         ("training", f"{settings['steps']:,} steps of {settings['batch_size']} texts, AdamW (spiel-ma: SM3)"),
         ("learning rate", f"{rate}, falling to 0"),
-        ("selection", f"{settings['density']:.2%} of the targets, by {settings['salience_batches']} batches"),
+        ("selection", selection(report)),
         ("longest text", f"{settings['max_tokens']} tokens"),
         ("seed", settings["seed"]),
         ("processor", f"{environment['processor']}, {environment['cores']} cores"),
@@ -160,3 +162,10 @@ def facts(report: dict) -> list[tuple[str, object]]:
         ("date", environment["date"]),
         ("time in all", f"{report['seconds_total']:,.0f} s"),
     ]
+
+
+def selection(report: dict) -> str:
+    settings = report["settings"]
+    words = f"{settings['density']:.2%} of the targets, by {settings['salience_batches']} batches"
+    by_step = [method["name"] for method in report["methods"] if method["name"] in STEP_METHODS]
+    return f"{words} ({', '.join(by_step)}: {STEP_DENSITY:.0%} at each step)" if by_step else words

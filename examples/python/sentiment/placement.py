@@ -22,6 +22,8 @@ WORDS = {
     "mlp.gate_proj": "feed-forward gate",
     "mlp.up_proj": "feed-forward up",
     "mlp.down_proj": "feed-forward down",
+    "mlp.c_fc": "feed-forward up",
+    "mlp.c_proj": "feed-forward down",
 }
 
 

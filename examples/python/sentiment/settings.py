@@ -9,9 +9,19 @@ from pathlib import Path
 AT_LORA_BUDGET = "-at-lora-budget"  # a sparse method with as many scalars as LoRA trains
 SPARSE_AT_LORA_BUDGET = tuple(name + AT_LORA_BUDGET for name in ("random", "gradient", "snip"))
 MOVING_METHODS = ("spiel-ag", "spiel-ma")  # their masks move while they train
-SPARSE_METHODS = ("random", "gradient", "snip", *MOVING_METHODS, *SPARSE_AT_LORA_BUDGET)
+STEP_METHODS = ("meprop", "sparsegrad")  # each step trains the largest entries of its own gradient
+STEP_DENSITY = 0.01  # of theirs, of the feed-forward matrices alone: SparseGrad's paper
+SPARSE_METHODS = ("random", "gradient", "snip", *MOVING_METHODS, *STEP_METHODS, *SPARSE_AT_LORA_BUDGET)
 DEFAULT_METHODS = ("head-only", "random", "gradient")
-ALL_METHODS = (*DEFAULT_METHODS, "snip", *MOVING_METHODS, "full", "lora", *SPARSE_AT_LORA_BUDGET)
+ALL_METHODS = (
+    *DEFAULT_METHODS,
+    "snip",
+    *MOVING_METHODS,
+    *STEP_METHODS,
+    "full",
+    "lora",
+    *SPARSE_AT_LORA_BUDGET,
+)
 DOMAINS = ("movies", "news", "products", "tweets")  # of the texts that come with it
 
 
