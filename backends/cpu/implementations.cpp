@@ -82,6 +82,9 @@ constexpr speft_backend_implementation of_unmerge[] = {
 constexpr speft_backend_implementation of_measure_rounding[] = {
     reference<speft_measure_rounding, measure_rounding>};
 
+constexpr speft_backend_implementation of_quantize[] = {reference<speft_quantize_blocks, quantize>};
+constexpr speft_backend_implementation of_dequantize[] = {reference<speft_dequantize_blocks, dequantize>};
+
 #ifdef __x86_64__
 const char *refuse_without_avx512(const speft_backend_device *, const void *) {
     return __builtin_cpu_supports("avx512f") ? nullptr : "this CPU has no AVX-512";
@@ -341,6 +344,8 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_FIND_EIGENVECTORS: return give(of_find_eigenvectors, count);
     case SPEFT_OPERATION_MULTIPLY: return give(of_multiply, count);
     case SPEFT_OPERATION_MULTIPLY_SPARSE: return give(of_multiply_sparse, count);
+    case SPEFT_OPERATION_QUANTIZE: return give(of_quantize, count);
+    case SPEFT_OPERATION_DEQUANTIZE: return give(of_dequantize, count);
     default: *count = 0; return nullptr;
     }
 }

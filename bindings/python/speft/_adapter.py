@@ -27,7 +27,7 @@ from ._options import (
     name_of,
 )
 from ._tensor import Tensor, TensorLike, borrow, dtype_name, lent, new_indices
-from ._weights import Quantized
+from ._quantization import QuantizedTensor
 
 
 class Adapter:
@@ -327,7 +327,7 @@ class Adapter:
 
     # ---- weights ----
 
-    def bind_weights(self, parameter: int | str, weights: TensorLike | Quantized | None) -> None:
+    def bind_weights(self, parameter: int | str, weights: TensorLike | QuantizedTensor | None) -> None:
         """Lends the memory of one parameter, which is trained in place.
 
         It may be bound to other memory any time: the contents must have moved with it. The memory is kept
@@ -344,7 +344,7 @@ class Adapter:
         position = self._position(parameter)
         if weights is None:
             native = None
-        elif isinstance(weights, Quantized):
+        elif isinstance(weights, QuantizedTensor):
             native = weights.to_native()
         else:
             name = f"the weights of {self._parameters[position].name!r}"
