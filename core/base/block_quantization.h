@@ -24,8 +24,8 @@ struct OrderedLevels {
 
     SPEFT_HOST_DEVICE std::uint8_t nearest(float share) const {
         unsigned below = 0;  // how many middles are
-        for (unsigned step = count / 2; step > 0; step /= 2)
-            if (middles[below + step - 1] < share) below += step;
+        for (unsigned step = count / 2; step > 0; step /= 2)  // no branch: none could be foreseen
+            below += step * static_cast<unsigned>(middles[below + step - 1] < share);
         return codes[below];
     }
 };

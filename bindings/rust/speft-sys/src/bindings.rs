@@ -572,33 +572,40 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 pub const SPEFT_WEIGHTS_DENSE: i32 = 0;
-/// 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. UNSUPPORTED in this version.
+/** 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. Can be quantized and dequantized; as
+ the weights of an adapter UNSUPPORTED in this version, as is INT8.*/
 pub const SPEFT_WEIGHTS_NF4: i32 = 1;
+/** 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. Can be quantized and dequantized; as
+ the weights of an adapter UNSUPPORTED in this version, as is INT8.*/
 pub const SPEFT_WEIGHTS_FP4: i32 = 2;
-/// int8 with a scale a row. UNSUPPORTED in this version.
+/// int8 with a scale a row: round(w·127/absmax). A row is what the last axis holds.
 pub const SPEFT_WEIGHTS_INT8: i32 = 3;
-/// How the codes of a quantized weight turn into numbers.
+/** How the codes of a quantized weight of N scalars turn into numbers. The tensors may have any shape of that many
+ elements.*/
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct speft_quantization {
     pub struct_size: u32,
-    /// Scalars that share one absmax.
+    /// Scalars that share one absmax: a power of 2 between 32 and 4,096. INT8: 0.
     pub block: i32,
-    /// float32 [ceil(N / block)], or uint8 of that length when the absmax are quantized themselves.
+    /// float32 [ceil(N / block)], or uint8 of that length when the absmax are quantized themselves. INT8: [rows].
     pub absmax: *const speft_tensor,
-    /// float32 [levels]: the value of each code; NULL for the kind's own table.
+    /// float32 [16]: the value of each code, in [-1, 1]; NULL for the kind's own table. NULL for INT8.
     pub levels: *const speft_tensor,
-    /// Second quantization: blocks of `absmax_block` absmax; all NULL or zero when there is none.
+    /// float32 [ceil(length of absmax / absmax_block)]
     pub absmax_absmax: *const speft_tensor,
+    /// float32 [256], rising, in [-1, 1]; NULL for bitsandbytes' dynamic map
     pub absmax_levels: *const speft_tensor,
+    /// float32 [1]: the mean of the absmax
+    pub absmax_offset: *const speft_tensor,
     pub absmax_block: i32,
-    pub absmax_offset: f32,
+    pub reserved: i32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of speft_quantization",
-    ][::core::mem::size_of::<speft_quantization>() - 48usize];
+    ][::core::mem::size_of::<speft_quantization>() - 56usize];
     [
         "Alignment of speft_quantization",
     ][::core::mem::align_of::<speft_quantization>() - 8usize];
@@ -621,11 +628,14 @@ const _: () = {
         "Offset of field: speft_quantization::absmax_levels",
     ][::core::mem::offset_of!(speft_quantization, absmax_levels) - 32usize];
     [
-        "Offset of field: speft_quantization::absmax_block",
-    ][::core::mem::offset_of!(speft_quantization, absmax_block) - 40usize];
-    [
         "Offset of field: speft_quantization::absmax_offset",
-    ][::core::mem::offset_of!(speft_quantization, absmax_offset) - 44usize];
+    ][::core::mem::offset_of!(speft_quantization, absmax_offset) - 40usize];
+    [
+        "Offset of field: speft_quantization::absmax_block",
+    ][::core::mem::offset_of!(speft_quantization, absmax_block) - 48usize];
+    [
+        "Offset of field: speft_quantization::reserved",
+    ][::core::mem::offset_of!(speft_quantization, reserved) - 52usize];
 };
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -633,7 +643,8 @@ pub struct speft_weights {
     pub struct_size: u32,
     pub kind: i32,
     /** DENSE: the weights, in the shape of the parameter (or of the part this process holds). float32, bfloat16 or
- float16. Otherwise: the codes. Written in place by step, merge and unmerge when DENSE, never otherwise.*/
+ float16. INT8: the codes, int8, in the shape of the weight. Otherwise the codes, uint8 [ceil(N / 2)], the first
+ of two in the upper half of a byte. Written in place by step, merge and unmerge when DENSE, never otherwise.*/
     pub data: *const speft_tensor,
     /// NULL when DENSE.
     pub quantization: *const speft_quantization,
@@ -845,11 +856,11 @@ pub struct speft_adapter_state {
     pub selected_scalars: i64,
     /// and the dense ones
     pub trained_scalars: i64,
-    /// of all sparse parameters together: the denominator of the density
+    /// of all sparse parameters together, or of their bases: what density is a fraction of
     pub targeted_scalars: i64,
     /// no longer selected, but changed: dynamic masks
     pub settled_scalars: i64,
-    /// the step after which the next one comes (now, when due); 0: none
+    /// the step after which the next one comes (now, when due); 0: none, or one a step
     pub next_reselection: i64,
     /// 1: speft_reselect has to come before the next step
     pub reselection_due: i32,
@@ -1309,7 +1320,8 @@ unsafe extern "C" {
  allocated on the device. Gradients of sparse parameters are taken to come from activations in the weights' types
  where they have 2 axes, and those of Fisher scores with example_offsets; AdamW's tables are those of the default
  betas, SGD has momentum; Bernoulli draws select what is expected of them. Given masks have no size yet and are
- refused: plan for random ones of the same budget.*/
+ refused: plan for random ones of the same budget. SPARSEGRAD is UNSUPPORTED: its bases come later. MEPROP's mask is
+ taken to grow to as many scalars beside those of a step as settled_limit says, or to twice the budget without it.*/
     pub fn speft_plan_memory(
         context: *mut speft_context,
         options: *const speft_adapter_options,
@@ -1467,7 +1479,9 @@ unsafe extern "C" {
     );
 }
 unsafe extern "C" {
-    /// Writes codes and absmax into the caller's tensors, which `quantized` names.
+    /** Writes codes and absmax of `weights` (float32, bfloat16 or float16, all finite) into the caller's tensors, which
+ `quantized` names; with absmax_absmax, the three of the second quantization too. `levels` and `absmax_levels` are
+ read. Each weight gets the nearest level. A block of zeros has an absmax of 0 and is 0 again afterwards.*/
     pub fn speft_quantize(
         context: *mut speft_context,
         weights: *const speft_tensor,
@@ -1476,7 +1490,7 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 unsafe extern "C" {
-    /// `weights`: float32, the caller's.
+    /// `weights`: float32, bfloat16 or float16, the caller's, in the shape that was quantized.
     pub fn speft_dequantize(
         context: *mut speft_context,
         quantized: *const speft_weights,
@@ -1599,7 +1613,7 @@ pub struct speft_schedule_options {
     pub schedule: i32,
     /// T; 0: not known, the rate stays
     pub total_steps: i64,
-    /// S; 0: 1 for SPARSEGRAD and MEPROP; 20 for SpIEL, or T where that is less; fixed masks for other methods
+    /// S; 0: 20 for SpIEL, or T where that is less; fixed masks for other methods. 0 or 1 of SPARSEGRAD and MEPROP.
     pub reselect_every: i64,
     /// γ in [1, S]; 0: 5, or S where that is less. SpIEL's
     pub window: i64,
@@ -1612,7 +1626,8 @@ pub struct speft_schedule_options {
     /// 1: with dynamic masks, scalars that stay selected keep their moments and ages. SpIEL always does.
     pub keep_moments: i32,
     /** The most settled scalars, above 0: of more, those with the least |δ| regain the bits of θ0. Of SPARSEGRAD and
- MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments. 0: no limit.*/
+ MEPROP: the most scalars of the mask beside those of the step; others leave it with their moments, of equal |δ| the first. 0: no
+ limit.*/
     pub settled_limit: i64,
     /// 1: speft_get_moved tells what the last reselection has moved: 4 bytes for each dropped and each grown scalar.
     pub track_moves: i32,
