@@ -48,8 +48,8 @@ from ._errors import (
     Unsupported,
 )
 from ._options import SELECTIONS, AdapterState, Hyperparameters, MemoryPlan, Parameter, Reselection
-from ._tensor import Tensor, TensorLike, bfloat16
 from ._quantization import QuantizedTensor, quantize
+from ._tensor import Tensor, TensorLike, bfloat16
 
 #: The release of libspeft, ``"0.1.0"`` say.
 __version__: str = _capi.speft_version()

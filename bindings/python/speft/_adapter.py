@@ -26,8 +26,8 @@ from ._options import (
     groups_of,
     name_of,
 )
-from ._tensor import Tensor, TensorLike, borrow, dtype_name, lent, new_indices
 from ._quantization import QuantizedTensor
+from ._tensor import Tensor, TensorLike, borrow, dtype_name, lent, new_indices
 
 
 class Adapter:

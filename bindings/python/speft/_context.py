@@ -11,8 +11,8 @@ from . import _capi
 from ._call import call, code_of, integer, make
 from ._errors import InvalidState, Unavailable
 from ._options import LOG_LEVELS, name_of
-from ._tensor import TensorLike, borrow
 from ._quantization import QuantizedTensor
+from ._tensor import TensorLike, borrow
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ class Context:
         call(_capi.speft_set_implementation, self.handle, operation, name)
 
     def quantize(self, weights: TensorLike, into: QuantizedTensor) -> None:
-        """Writes codes and scales of `weights` into the caller's tensors; `levels` and `absmax_levels` are read.
+        """Writes codes and scales of `weights` into the caller's tensors, but for levels, which are read.
 
-        `speft.quantize` makes them for weights in host memory.
+        `speft.quantize` makes the tensors too, of weights in host memory.
         """
         call(_capi.speft_quantize, self.handle, borrow("weights", weights), into.to_native(writable=True))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _capi
-from ._call import call, code_of, integer, make
+from ._call import code_of, integer, make
 from ._errors import InvalidArgument
 from ._options import WEIGHTS
 from ._tensor import SCALARS, TensorLike, borrow, describe
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._context import Context
 
 _PACKED = "quant_state.bitsandbytes__"
-# The state's numbers and names, which bitsandbytes packs as JSON; the latter three where the scales are quantized.
+# The state's numbers and names, which bitsandbytes packs as JSON; the latter where the scales are quantized.
 _FIELDS = {"quant_type", "blocksize", "dtype", "shape"}
 _NESTED_FIELDS = {"nested_blocksize", "nested_dtype", "nested_offset"}
 _NESTED_TENSORS = {"nested_absmax", "nested_quant_map"}
@@ -26,23 +26,23 @@ _NESTED_TENSORS = {"nested_absmax", "nested_quant_map"}
 
 @dataclass(frozen=True, eq=False)
 class QuantizedTensor:
-    """A quantized weight in bitsandbytes' layout: made by `quantize`, read from a file of its, or over the caller's
-    own memory.
+    """A quantized weight in bitsandbytes' layout: made by `quantize`, read from a state, or over any memory.
 
     As the weights of an adapter it is `Unsupported` in this version.
 
     Attributes:
         kind: ``"nf4"``, ``"fp4"`` or ``"int8"``.
-        codes: uint8 [ceil(N / 2)], the first of two codes in the upper half of a byte; int8 of the weight's shape.
-        absmax: float32 [ceil(N / block)], a scale for each block ([rows] of int8, where a row is what the last axis
-            holds), or uint8 where the scales are quantized themselves.
+        codes: uint8 [ceil(N / 2)], the first of two codes in the upper half of a byte; int8 of the weight's
+            shape.
+        absmax: float32 [ceil(N / block)], a scale for each block ([rows] of int8, a row being what the last
+            axis holds), or uint8 where the scales are quantized themselves.
         block: scalars that share one scale: a power of 2 between 32 and 4,096; 0 of int8.
         levels: float32 [16], the value of each code; None for the kind's own table.
-        absmax_absmax, absmax_levels, absmax_offset, absmax_block: the second quantization, where there is one:
-            float32 [ceil(scales / absmax_block)], [256] (None for bitsandbytes' own) and [1].
+        absmax_absmax, absmax_levels, absmax_offset, absmax_block: the second quantization, where there is
+            one: float32 [ceil(scales / absmax_block)], [256] (None for bitsandbytes' own) and [1].
         shape: of the weight.
-        dtype: of the weight that was quantized, ``"float32"``, ``"bfloat16"`` or ``"float16"``: what bitsandbytes
-            dequantizes to.
+        dtype: of the weight that was quantized, ``"float32"``, ``"bfloat16"`` or ``"float16"``: what
+            bitsandbytes dequantizes to.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class QuantizedTensor:
     dtype: str = "float32"
 
     def dequantize(self, *, context: Context | None = None) -> Any:
-        """The weight, a NumPy array of float32. (`Context.dequantize` writes other types, into any memory.)"""
+        """The weight, a NumPy array of float32. `Context.dequantize` writes other types, into any memory."""
         import numpy as np
 
         out = np.empty(self.shape, np.float32)
@@ -66,10 +66,11 @@ class QuantizedTensor:
         return out
 
     def state_dict(self, name: str = "weight") -> dict[str, Any]:
-        """What bitsandbytes' layers have in their state, NumPy arrays by key: ``weight``, ``weight.absmax``, ...
+        """What bitsandbytes' layers have in their state: NumPy arrays, ``weight``, ``weight.absmax``, ...
 
         Args:
-            name: of the weight, ``"model.layers.0.mlp.up_proj.weight"`` say. Of int8 it has to end in ``weight``.
+            name: of the weight, ``"model.layers.0.mlp.up_proj.weight"`` say. Of int8 it has to end in
+                ``weight``.
         """
         import numpy as np
 
@@ -104,18 +105,20 @@ class QuantizedTensor:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, TensorLike], name: str = "weight") -> QuantizedTensor:
-        """What a state of bitsandbytes' layers holds under `name`, sharing its memory. Other keys are ignored.
+        """What a state of bitsandbytes' layers holds under `name`, sharing its memory.
 
         Raises:
-            InvalidArgument: a key is missing, unknown below `name`, or does not hold what bitsandbytes writes there.
+            InvalidArgument: a key below `name` is missing, unknown, or does not hold what it should.
         """
         import numpy as np
 
         if name not in state:
             raise InvalidArgument(f"the state has no {name!r}")
-        if f"{name}.absmax" not in state and (codes := np.from_dlpack(state[name])).dtype == np.int8:  # type: ignore[arg-type]
+        codes = np.from_dlpack(state[name])  # type: ignore[arg-type]
+        if codes.dtype == np.int8:
             return cls._from_int8(state, name, codes)
-        below = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+        prefix = f"{name}."
+        below = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         packed = [key for key in below if key.startswith(_PACKED)]
         if len(packed) != 1:
             raise InvalidArgument(f"the state must have one {name}.{_PACKED}…; got {sorted(below)}")
@@ -130,7 +133,7 @@ class QuantizedTensor:
             raise InvalidArgument(f"below {name} there must be {sorted(expected)}; got {sorted(below)}")
         return cls(
             kind,
-            codes=state[name],
+            codes=codes,
             absmax=below["absmax"],
             block=fields["blocksize"],
             levels=below["quant_map"],
@@ -150,7 +153,7 @@ class QuantizedTensor:
         if f"{layer}SCB" not in state:
             raise InvalidArgument(f"the state has no {layer}SCB: the scales of int8 codes")
         form = state.get(f"{layer}weight_format")
-        if form is not None and int(np.from_dlpack(form)) != 0:  # type: ignore[arg-type, call-overload]
+        if form is not None and int(np.from_dlpack(form)) != 0:  # type: ignore[arg-type]
             raise InvalidArgument(f"{layer}weight_format must be 0, row-major; got {form}")
         return cls("int8", codes=codes, absmax=state[f"{layer}SCB"], block=0, shape=codes.shape)
 
@@ -191,8 +194,8 @@ def quantize(
         safetensors.numpy.save_file(quantized.state_dict(), "layer.safetensors")
         weights = quantized.dequantize()
 
-    Codes and scales are bitsandbytes' own, bit for bit; with `double_quant` each scale gets the nearest of 256 values,
-    as on a GPU. (On a CPU bitsandbytes rounds them to one of 65,536 equal steps first.)
+    Codes and scales are bitsandbytes' own, bit for bit; with `double_quant` each scale gets the nearest of
+    256 values. (On a CPU bitsandbytes rounds it to one of 65,536 equal steps first.)
 
     Args:
         weights: float32, bfloat16 or float16, all finite.

@@ -25,8 +25,9 @@ def weights(random):
 def test_every_weight_gets_the_nearest_level(kind, block, weights):
     quantized = speft.quantize(weights, kind, block=block, double_quant=False)
     flat = weights.reshape(-1)
-    scales = np.repeat([np.abs(flat[i : i + block]).max() for i in range(0, flat.size, block)], block)[: flat.size]
-    assert np.array_equal(np.repeat(quantized.absmax, block)[: flat.size], scales)
+    largest = [np.abs(flat[begin : begin + block]).max() for begin in range(0, flat.size, block)]
+    assert np.array_equal(quantized.absmax, largest)
+    scales = np.repeat(quantized.absmax, block)[: flat.size]
     levels = quantized.levels.astype(np.float64)
     distances = np.abs(flat[:, None] / scales[:, None].astype(np.float64) - levels)
     chosen = distances[np.arange(flat.size), unpack(quantized.codes)]
@@ -133,5 +134,5 @@ def test_broken_states_are_refused(weights):
         truncated.dequantize()
     for packed in (b"\xff\xfe", b"[]", b""):
         broken = state | {f"{PACKED}nf4": np.frombuffer(packed, np.uint8)}
-        with pytest.raises(speft.InvalidArgument, match="JSON|fields"):
+        with pytest.raises(speft.InvalidArgument, match=r"JSON|fields"):
             speft.QuantizedTensor.from_state_dict(broken)
