@@ -114,6 +114,9 @@ class QuantizedTensor:
 
         if name not in state:
             raise InvalidArgument(f"the state has no {name!r}")
+        stored = describe(name, state[name])[1]
+        if stored not in ("uint8", "int8"):  # bitsandbytes can store the bytes as another type
+            raise InvalidArgument(f"{name} must be uint8, or int8; got {stored}: view its bytes as uint8")
         codes = np.from_dlpack(state[name])  # type: ignore[arg-type]
         if codes.dtype == np.int8:
             return cls._from_int8(state, name, codes)

@@ -13,7 +13,8 @@ SPEFT_BEGIN_DECLS
 
 /* Writes codes and absmax of `weights` (float32, bfloat16 or float16, all finite) into the caller's tensors, which
  * `quantized` names; with absmax_absmax, the three of the second quantization too. `levels` and `absmax_levels` are
- * read. Each weight gets the nearest level. A block of zeros has an absmax of 0 and is 0 again afterwards. */
+ * read. Each weight gets the nearest level. A block of zeros has an absmax of 0 (1e-38 where it is a short last one of
+ * 4 bits) and is 0 again afterwards. */
 SPEFT_API speft_status speft_quantize(speft_context *context, const speft_tensor *weights,
                                       const speft_weights *quantized, speft_error **error);
 

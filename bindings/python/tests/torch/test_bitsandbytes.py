@@ -94,6 +94,17 @@ def test_it_reads_what_we_write(kind, double_quant, random):
     assert written.keys() == {f"a.weight.{key}" for key in reference.as_dict(packed=True)}
 
 
+def test_bytes_stored_as_another_type_are_viewed_first(random):
+    weights = make_weights((64, 128), torch.bfloat16, random)
+    codes, state = theirs.quantize_4bit(weights, quant_type="nf4", quant_storage=torch.bfloat16)
+    written = {"weight": codes} | {f"weight.{k}": v for k, v in state.as_dict(packed=True).items()}
+    with pytest.raises(speft.InvalidArgument, match="view its bytes as uint8"):
+        speft.QuantizedTensor.from_state_dict(written)
+    ours = speft.QuantizedTensor.from_state_dict(written | {"weight": codes.view(torch.uint8)})
+    state.dtype = torch.float32
+    assert same(ours.dequantize(), theirs.dequantize_4bit(codes, state))
+
+
 def test_second_quantization_is_the_nearest_code(random):
     weights = make_weights((512, 512), torch.float32, random)
     ours = speft.quantize(weights)
@@ -110,8 +121,8 @@ def test_second_quantization_is_the_nearest_code(random):
     )
     assert same(ours.absmax, expected)
     assert same(ours.absmax_absmax, scales)
-    # Its kernel for float32 on CPUs rounds to steps of 2/65535 first. Where that leads to the same code, scales
-    # and values differ as the offsets do, and as the differences from these, by some 1e-6 of the offset.
+    # Its kernel for float32 on CPUs rounds to steps of 2/65535 first. Where that leads to the same code,
+    # scales and values differ as the offsets do, and as the differences from these: by some 1e-6 of them.
     agree = np.asarray(ours.absmax) == state.absmax.numpy()
     assert agree.mean() > 0.95
     mine = ours.dequantize().reshape(-1, 64)[agree]

@@ -1481,7 +1481,8 @@ unsafe extern "C" {
 unsafe extern "C" {
     /** Writes codes and absmax of `weights` (float32, bfloat16 or float16, all finite) into the caller's tensors, which
  `quantized` names; with absmax_absmax, the three of the second quantization too. `levels` and `absmax_levels` are
- read. Each weight gets the nearest level. A block of zeros has an absmax of 0 and is 0 again afterwards.*/
+ read. Each weight gets the nearest level. A block of zeros has an absmax of 0 (1e-38 where it is a short last one of
+ 4 bits) and is 0 again afterwards.*/
     pub fn speft_quantize(
         context: *mut speft_context,
         weights: *const speft_tensor,
