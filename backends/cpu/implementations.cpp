@@ -6,6 +6,7 @@
 #ifdef SPEFT_WITH_ONEDNN
 #include "backends/cpu/product/onednn.h"
 #endif
+#include "backends/cpu/quantization/kernels.h"
 #include "backends/cpu/selection/random_kernels.h"
 #include "backends/cpu/selection/score_filter.h"
 
@@ -81,6 +82,8 @@ constexpr speft_backend_implementation of_unmerge[] = {
 };
 constexpr speft_backend_implementation of_measure_rounding[] = {
     reference<speft_measure_rounding, measure_rounding>};
+
+constexpr speft_backend_implementation of_quantize[] = {reference<speft_quantize_blocks, quantize>};
 
 #ifdef __x86_64__
 const char *refuse_without_avx512(const speft_backend_device *, const void *) {
@@ -282,6 +285,24 @@ speft_status run_random(speft_backend_device *device, const void *arguments, voi
 }
 #endif
 
+#ifdef __x86_64__
+template <const DequantizeKernels &kernels>
+speft_status run_dequantization(speft_backend_device *device, const void *arguments, void *,
+                                speft_backend_failure *failure) {
+    return guarded(failure, [&] {
+        dequantize_vectors(*device, *static_cast<const speft_dequantize_blocks *>(arguments), kernels);
+    });
+}
+#endif
+
+constexpr speft_backend_implementation of_dequantize[] = {
+#ifdef __x86_64__
+    {"avx512", refuse_without_avx512, nullptr, run_dequantization<avx512_dequantize_kernels>},
+    {"avx2", refuse_addition_without_avx2, nullptr, run_dequantization<avx2_dequantize_kernels>},
+#endif
+    reference<speft_dequantize_blocks, dequantize>,
+};
+
 constexpr speft_backend_implementation of_select_top[] = {
 #ifdef __x86_64__
     {"avx512", refuse_bracketing_without_avx512, scratch<speft_select_top, select_top_bracketed_scratch>,
@@ -341,6 +362,8 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_FIND_EIGENVECTORS: return give(of_find_eigenvectors, count);
     case SPEFT_OPERATION_MULTIPLY: return give(of_multiply, count);
     case SPEFT_OPERATION_MULTIPLY_SPARSE: return give(of_multiply_sparse, count);
+    case SPEFT_OPERATION_QUANTIZE: return give(of_quantize, count);
+    case SPEFT_OPERATION_DEQUANTIZE: return give(of_dequantize, count);
     default: *count = 0; return nullptr;
     }
 }

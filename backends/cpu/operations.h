@@ -37,6 +37,8 @@ std::uint64_t merge_scratch(const speft_backend_device &device, const speft_merg
 void unmerge(const speft_backend_device &device, const speft_unmerge_segments &arguments, void *scratch);
 std::uint64_t unmerge_scratch(const speft_backend_device &device, const speft_unmerge_segments &arguments);
 void measure_rounding(const speft_backend_device &device, const speft_measure_rounding &arguments);
+void quantize(const speft_backend_device &device, const speft_quantize_blocks &arguments);
+void dequantize(const speft_backend_device &device, const speft_dequantize_blocks &arguments);
 
 // product/
 struct ProductKernels;
@@ -80,6 +82,11 @@ void find_eigenvectors_lapack(const speft_backend_device &device, const speft_fi
 
 // accumulation/
 void add_values_avx2(const speft_backend_device &device, const speft_add_values &arguments);
+
+// quantization/
+struct DequantizeKernels;
+void dequantize_vectors(const speft_backend_device &device, const speft_dequantize_blocks &arguments,
+                        const DequantizeKernels &kernels);
 
 // selection/
 struct ScoreFilter;

@@ -15,6 +15,7 @@ inline constexpr const char *operation_names[] = {
     "measure_rounding", "add_example_squares", "add_column_squares", "select_product", "factorize", "find_indices",
     "combine_indices", "take", "step_lion", "step_sm3", "step_adafactor", "convert_moments",
     "add_gram", "find_eigenvectors", "multiply", "multiply_sparse",
+    "quantize", "dequantize",
 };
 static_assert(sizeof operation_names / sizeof *operation_names == SPEFT_OPERATION_COUNT);
 
@@ -48,6 +49,8 @@ template <> inline constexpr std::int32_t operation_of<speft_add_gram> = SPEFT_O
 template <> inline constexpr std::int32_t operation_of<speft_find_eigenvectors> = SPEFT_OPERATION_FIND_EIGENVECTORS;
 template <> inline constexpr std::int32_t operation_of<speft_multiply> = SPEFT_OPERATION_MULTIPLY;
 template <> inline constexpr std::int32_t operation_of<speft_multiply_sparse> = SPEFT_OPERATION_MULTIPLY_SPARSE;
+template <> inline constexpr std::int32_t operation_of<speft_quantize_blocks> = SPEFT_OPERATION_QUANTIZE;
+template <> inline constexpr std::int32_t operation_of<speft_dequantize_blocks> = SPEFT_OPERATION_DEQUANTIZE;
 
 // The number of an operation by its name; throws INVALID_ARGUMENT with the names there are.
 std::int32_t find_operation(const char *name);

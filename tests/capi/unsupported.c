@@ -1,23 +1,6 @@
 /* What the headers declare and this version does not have: UNSUPPORTED with a message, and nothing else happens. */
 #include "scene.h"
 
-static void test_quantization(void) {
-    speft_context *context = create_context();
-    float data[4] = {1, 2, 3, 4};
-    const speft_tensor *tensor = VECTOR(data, float32, 4);
-    const speft_weights weights = dense_weights(tensor);
-    CHECK_FAILS(SPEFT_UNSUPPORTED, "quanti", speft_quantize(context, tensor, &weights, &error));
-    CHECK_FAILS(SPEFT_UNSUPPORTED, "quanti", speft_dequantize(context, &weights, tensor, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_quantize(NULL, tensor, &weights, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "weights", speft_quantize(context, NULL, &weights, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "quantized", speft_quantize(context, tensor, NULL, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "context", speft_dequantize(NULL, &weights, tensor, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "quantized", speft_dequantize(context, NULL, tensor, &error));
-    CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "weights", speft_dequantize(context, &weights, NULL, &error));
-    CHECK_BYTES(data, ((float[]){1, 2, 3, 4}), sizeof data);
-    speft_destroy_context(context);
-}
-
 static void test_quantized_weights(void) {
     struct scene scene;
     start_scene(&scene);
@@ -83,7 +66,6 @@ static void test_control_buffers(void) {
 }
 
 int main(void) {
-    RUN(test_quantization);
     RUN(test_quantized_weights);
     RUN(test_later_adapter_options);
     RUN(test_control_buffers);

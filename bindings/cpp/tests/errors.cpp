@@ -216,8 +216,6 @@ BOOST_FIXTURE_TEST_CASE(what_is_planned_is_refused_by_name, Selected) {
     std::vector<std::uint8_t> codes(48);
     std::vector<float> absmax(2);
     const QuantizedWeights quantized{WeightsKind::nf4, view(codes, {48}), 64, absmax};
-    CHECK_REFUSED(unsupported, "quanti", context.quantize(view(model.weights[0], {12, 8}), quantized));
-    CHECK_REFUSED(unsupported, "quanti", context.dequantize(quantized, view(model.weights[0], {12, 8})));
     CHECK_REFUSED(unsupported, "weights", adapter.bind(0, quantized));
 }
 

@@ -48,8 +48,8 @@ from ._errors import (
     Unsupported,
 )
 from ._options import SELECTIONS, AdapterState, Hyperparameters, MemoryPlan, Parameter, Reselection
+from ._quantization import QuantizedTensor, quantize
 from ._tensor import Tensor, TensorLike, bfloat16
-from ._weights import Quantized
 
 #: The release of libspeft, ``"0.1.0"`` say.
 __version__: str = _capi.speft_version()
@@ -75,7 +75,7 @@ __all__ = [
     "MemoryPlan",
     "OutOfMemory",
     "Parameter",
-    "Quantized",
+    "QuantizedTensor",
     "Reselection",
     "Tensor",
     "TensorLike",
@@ -86,6 +86,7 @@ __all__ = [
     "bfloat16",
     "has_openmp",
     "operations",
+    "quantize",
 ]
 
 # Readers of tracebacks, of help() and of pickles need not know in which file a class is.

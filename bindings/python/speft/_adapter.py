@@ -26,8 +26,8 @@ from ._options import (
     groups_of,
     name_of,
 )
+from ._quantization import QuantizedTensor
 from ._tensor import Tensor, TensorLike, borrow, dtype_name, lent, new_indices
-from ._weights import Quantized
 
 
 class Adapter:
@@ -329,7 +329,7 @@ class Adapter:
 
     # ---- weights ----
 
-    def bind_weights(self, parameter: int | str, weights: TensorLike | Quantized | None) -> None:
+    def bind_weights(self, parameter: int | str, weights: TensorLike | QuantizedTensor | None) -> None:
         """Lends the memory of one parameter, which is trained in place.
 
         It may be bound to other memory any time: the contents must have moved with it. The memory is kept
@@ -346,7 +346,7 @@ class Adapter:
         position = self._position(parameter)
         if weights is None:
             native = None
-        elif isinstance(weights, Quantized):
+        elif isinstance(weights, QuantizedTensor):
             native = weights.to_native()
         else:
             name = f"the weights of {self._parameters[position].name!r}"

@@ -11,8 +11,8 @@ from . import _capi
 from ._call import call, code_of, integer, make
 from ._errors import InvalidState, Unavailable
 from ._options import LOG_LEVELS, name_of
+from ._quantization import QuantizedTensor
 from ._tensor import TensorLike, borrow
-from ._weights import Quantized
 
 
 @dataclass(frozen=True)
@@ -143,12 +143,15 @@ class Context:
         """Runs `operation` with this implementation only, or `Unsupported`; None: chooses again."""
         call(_capi.speft_set_implementation, self.handle, operation, name)
 
-    def quantize(self, weights: TensorLike, into: Quantized) -> None:
-        """Writes codes and scales of `weights` into the caller's tensors. `Unsupported` in this version."""
+    def quantize(self, weights: TensorLike, into: QuantizedTensor) -> None:
+        """Writes codes and scales of `weights` into the caller's tensors, but for levels, which are read.
+
+        `speft.quantize` makes the tensors too, of weights in host memory.
+        """
         call(_capi.speft_quantize, self.handle, borrow("weights", weights), into.to_native(writable=True))
 
-    def dequantize(self, quantized: Quantized, out: TensorLike) -> None:
-        """Writes the float32 values of quantized weights into `out`. `Unsupported` in this version."""
+    def dequantize(self, quantized: QuantizedTensor, out: TensorLike) -> None:
+        """Writes quantized weights into `out`: float32, bfloat16 or float16, of the weight's shape."""
         call(_capi.speft_dequantize, self.handle, quantized.to_native(), borrow("out", out, writable=True))
 
     def close(self) -> None:

@@ -17,7 +17,7 @@
 SPEFT_BEGIN_DECLS
 
 /* Raised when anything below changes. A plug-in of another version is not used. */
-#define SPEFT_BACKEND_ABI_VERSION 5
+#define SPEFT_BACKEND_ABI_VERSION 6
 
 typedef struct speft_backend_device speft_backend_device;
 
@@ -74,7 +74,9 @@ enum {
     SPEFT_OPERATION_FIND_EIGENVECTORS = 25,
     SPEFT_OPERATION_MULTIPLY = 26,
     SPEFT_OPERATION_MULTIPLY_SPARSE = 27,
-    SPEFT_OPERATION_COUNT = 28
+    SPEFT_OPERATION_QUANTIZE = 28,
+    SPEFT_OPERATION_DEQUANTIZE = 29,
+    SPEFT_OPERATION_COUNT = 30
 };
 
 /* `speft_add_values.map`: what becomes of scale·source, already rounded, before it is added. */
@@ -546,6 +548,63 @@ typedef struct speft_measure_rounding {
     double *total; /* [count], on the host */
     double *lost;  /* [count], on the host */
 } speft_measure_rounding;
+
+/* `coding` below: what codes are. */
+enum {
+    SPEFT_CODING_LEVELS4 = 0, /* of 4 bits, the number of one of 16 levels; the first of two is a byte's upper half */
+    SPEFT_CODING_LEVELS8 = 1, /* of a byte, the number of one of 256 levels, which rise */
+    SPEFT_CODING_INT8 = 2     /* int8, in 127ths of the scale */
+};
+
+/* Codes of weights in blocks that share a scale, absmax[b] = a = the largest |w| of block b, as bitsandbytes computes
+ * them. The last block may be short. With a' = max(a, 1e-38) and levels in [-1, 1]:
+ *
+ * LEVELS: the code of the level nearest to s = w·(1/a'), brought into [-1, 1]. That is: of the levels as they rise,
+ * equal ones by their numbers, the one that has as many before it as there are middles (l + l')/2 of neighbours below s.
+ * LEVELS4: the short block has s = w/a' and absmax a'; after an odd count comes the code of s = 0. LEVELS8: all 0 where
+ * a is 0.
+ * INT8: w·((1/a)·127) to the nearest, the even one of two; 0 where (1/a)·127 is not finite.
+ *
+ * Where there is an `offset` it becomes the mean of the weights (summed in float64, grouped as threads do not matter;
+ * 0 of none), and w − offset is taken for w. */
+typedef struct speft_quantize_blocks {
+    const void *weights; /* [count] */
+    void *codes;         /* [count], or [⌈count/2⌉] bytes of LEVELS4 */
+    float *absmax;       /* [⌈count/block⌉] */
+    float *offset;       /* [1], or NULL */
+    const float *levels; /* [16] or [256], on the host; NULL for INT8 */
+    uint64_t count;
+    uint64_t block; /* even for LEVELS4 */
+    /* On the host: how many weights are not finite. When there is one, nothing else is written. */
+    uint64_t *not_finite;
+    int32_t weights_type;
+    int32_t coding;
+} speft_quantize_blocks;
+
+/* A quantized weight. Its scales are `absmax`, or quantized themselves, in blocks of `absmax_block` of them:
+ * a = absmax_levels[absmax_codes[b]]·absmax_absmax[b/absmax_block] + absmax_offset, two roundings. */
+typedef struct speft_quantized_blocks {
+    const void *codes;
+    const float *absmax;         /* [⌈count/block⌉], or NULL */
+    const uint8_t *absmax_codes; /* [⌈count/block⌉], or NULL */
+    const float *absmax_absmax;
+    const float *absmax_offset; /* [1] */
+    const float *absmax_levels; /* [256], on the host */
+    const float *levels;        /* [16], on the host; NULL for INT8 */
+    uint64_t count;
+    uint64_t block; /* even for LEVELS4 */
+    uint64_t absmax_block;
+    int32_t coding; /* LEVELS4 or INT8 */
+    int32_t reserved;
+} speft_quantized_blocks;
+
+/* weights[j] = levels[code]·a, or (code·a)·(1/127) of INT8, each product rounded, and then to the weights' type. */
+typedef struct speft_dequantize_blocks {
+    speft_quantized_blocks quantized;
+    void *weights; /* [count] */
+    int32_t weights_type;
+    int32_t reserved;
+} speft_dequantize_blocks;
 
 /* ---- the table ---- */
 

@@ -899,7 +899,8 @@ struct BasisOptions {
     std::int64_t column_directions = 0;
 };
 
-/// weights.h: codes of quantized weights and how they turn into numbers. Unsupported in this version.
+/// weights.h: codes of quantized weights and how they turn into numbers. As an adapter's weights unsupported in this
+/// version.
 struct QuantizedWeights {
     WeightsKind kind;
     MutableTensorView codes;
@@ -908,8 +909,8 @@ struct QuantizedWeights {
     std::optional<TensorView> levels = {};
     std::optional<MutableTensorView> absmax_absmax = {};
     std::optional<TensorView> absmax_levels = {};
+    std::optional<MutableTensorView> absmax_offset = {};
     std::int32_t absmax_block = 0;
-    float absmax_offset = 0;
 };
 
 /// gradient.h: one contribution to a parameter's gradient, of memory that is free again when the call returns.
@@ -1145,10 +1146,10 @@ public:
         quantization_.block = weights.block;
         quantization_.absmax = &absmax_;
         quantization_.absmax_block = weights.absmax_block;
-        quantization_.absmax_offset = weights.absmax_offset;
         lower(weights.levels, levels_, quantization_.levels);
         lower(weights.absmax_absmax, absmax_absmax_, quantization_.absmax_absmax);
         lower(weights.absmax_levels, absmax_levels_, quantization_.absmax_levels);
+        lower(weights.absmax_offset, absmax_offset_, quantization_.absmax_offset);
     }
     NativeWeights(const NativeWeights &) = delete;
     NativeWeights &operator=(const NativeWeights &) = delete;
@@ -1166,7 +1167,7 @@ private:
     speft_weights native_;
     speft_tensor data_;
     speft_quantization quantization_{};
-    speft_tensor absmax_{}, levels_{}, absmax_absmax_{}, absmax_levels_{};
+    speft_tensor absmax_{}, levels_{}, absmax_absmax_{}, absmax_levels_{}, absmax_offset_{};
 };
 
 template <class Handle, void (*destroy)(Handle *)>

@@ -417,11 +417,9 @@ def test_calls_from_inside_a_callback_are_busy(make_adapter):
 
 def test_what_this_version_does_not_have_says_so(make_adapter, context, tmp_path):
     adapter, weights, _ = make_adapter()
-    quantized = speft.Quantized("nf4", codes=np.zeros(12, np.uint8), absmax=np.zeros(1, np.float32))
+    quantized = speft.QuantizedTensor("nf4", codes=np.zeros(12, np.uint8), absmax=np.zeros(1, np.float32))
     for call in (
         lambda: adapter.bind_weights("w", quantized),
-        lambda: context.quantize(weights, quantized),
-        lambda: context.dequantize(quantized, weights),
         lambda: speft.Adapter(context, [declare(part="range", offset=(0,), extent=(3,))], budget=3),
     ):
         with pytest.raises(speft.Unsupported):

@@ -572,33 +572,40 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 pub const SPEFT_WEIGHTS_DENSE: i32 = 0;
-/// 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. UNSUPPORTED in this version.
+/** 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. Can be quantized and dequantized; as
+ the weights of an adapter UNSUPPORTED in this version, as is INT8.*/
 pub const SPEFT_WEIGHTS_NF4: i32 = 1;
+/** 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. Can be quantized and dequantized; as
+ the weights of an adapter UNSUPPORTED in this version, as is INT8.*/
 pub const SPEFT_WEIGHTS_FP4: i32 = 2;
-/// int8 with a scale a row. UNSUPPORTED in this version.
+/// int8 with a scale a row: round(w·127/absmax). A row is what the last axis holds.
 pub const SPEFT_WEIGHTS_INT8: i32 = 3;
-/// How the codes of a quantized weight turn into numbers.
+/** How the codes of a quantized weight of N scalars turn into numbers. The tensors may have any shape of that many
+ elements.*/
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct speft_quantization {
     pub struct_size: u32,
-    /// Scalars that share one absmax.
+    /// Scalars that share one absmax: a power of 2 between 32 and 4,096. INT8: 0.
     pub block: i32,
-    /// float32 [ceil(N / block)], or uint8 of that length when the absmax are quantized themselves.
+    /// float32 [ceil(N / block)], or uint8 of that length when the absmax are quantized themselves. INT8: [rows].
     pub absmax: *const speft_tensor,
-    /// float32 [levels]: the value of each code; NULL for the kind's own table.
+    /// float32 [16]: the value of each code, in [-1, 1]; NULL for the kind's own table. NULL for INT8.
     pub levels: *const speft_tensor,
-    /// Second quantization: blocks of `absmax_block` absmax; all NULL or zero when there is none.
+    /// float32 [ceil(length of absmax / absmax_block)]
     pub absmax_absmax: *const speft_tensor,
+    /// float32 [256], rising, in [-1, 1]; NULL for bitsandbytes' dynamic map
     pub absmax_levels: *const speft_tensor,
+    /// float32 [1]: the mean of the absmax
+    pub absmax_offset: *const speft_tensor,
     pub absmax_block: i32,
-    pub absmax_offset: f32,
+    pub reserved: i32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of speft_quantization",
-    ][::core::mem::size_of::<speft_quantization>() - 48usize];
+    ][::core::mem::size_of::<speft_quantization>() - 56usize];
     [
         "Alignment of speft_quantization",
     ][::core::mem::align_of::<speft_quantization>() - 8usize];
@@ -621,11 +628,14 @@ const _: () = {
         "Offset of field: speft_quantization::absmax_levels",
     ][::core::mem::offset_of!(speft_quantization, absmax_levels) - 32usize];
     [
-        "Offset of field: speft_quantization::absmax_block",
-    ][::core::mem::offset_of!(speft_quantization, absmax_block) - 40usize];
-    [
         "Offset of field: speft_quantization::absmax_offset",
-    ][::core::mem::offset_of!(speft_quantization, absmax_offset) - 44usize];
+    ][::core::mem::offset_of!(speft_quantization, absmax_offset) - 40usize];
+    [
+        "Offset of field: speft_quantization::absmax_block",
+    ][::core::mem::offset_of!(speft_quantization, absmax_block) - 48usize];
+    [
+        "Offset of field: speft_quantization::reserved",
+    ][::core::mem::offset_of!(speft_quantization, reserved) - 52usize];
 };
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -633,7 +643,8 @@ pub struct speft_weights {
     pub struct_size: u32,
     pub kind: i32,
     /** DENSE: the weights, in the shape of the parameter (or of the part this process holds). float32, bfloat16 or
- float16. Otherwise: the codes. Written in place by step, merge and unmerge when DENSE, never otherwise.*/
+ float16. INT8: the codes, int8, in the shape of the weight. Otherwise the codes, uint8 [ceil(N / 2)], the first
+ of two in the upper half of a byte. Written in place by step, merge and unmerge when DENSE, never otherwise.*/
     pub data: *const speft_tensor,
     /// NULL when DENSE.
     pub quantization: *const speft_quantization,
@@ -1343,7 +1354,7 @@ unsafe extern "C" {
  The first merge after a load keeps the original bits, and refuses a base model other than the one it was trained
  on (INVALID_ARGUMENT, by the hash in the file; nothing is written). Where the original bits are known, after a
  checkpoint's load or an unmerge, a parameter may also hold round(θ0+δ) already: a host that has restored its own
- checkpoint of the model.
+ checkpoint of the model. One in a basis may not: it must have its original bits, by their hash.
  INVALID_STATE: not selected; weights not bound; another adapter is merged into the same memory.*/
     pub fn speft_merge(
         adapter: *mut speft_adapter,
@@ -1484,7 +1495,10 @@ unsafe extern "C" {
     );
 }
 unsafe extern "C" {
-    /// Writes codes and absmax into the caller's tensors, which `quantized` names.
+    /** Writes codes and absmax of `weights` (float32, bfloat16 or float16, all finite) into the caller's tensors, which
+ `quantized` names; with absmax_absmax, the three of the second quantization too. `levels` and `absmax_levels` are
+ read. Each weight gets the nearest level. A block of zeros has an absmax of 0 (1e-38 where it is a short last one of
+ 4 bits) and is 0 again afterwards.*/
     pub fn speft_quantize(
         context: *mut speft_context,
         weights: *const speft_tensor,
@@ -1493,7 +1507,7 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 unsafe extern "C" {
-    /// `weights`: float32, the caller's.
+    /// `weights`: float32, bfloat16 or float16, the caller's, in the shape that was quantized.
     pub fn speft_dequantize(
         context: *mut speft_context,
         quantized: *const speft_weights,
@@ -2123,7 +2137,8 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** The adapter of a checkpoint, with its training state; selected, unmerged, not bound. `speft_merge` takes weights in
- either state, the original bits or the merged ones, which is what a host's own checkpoint of its model holds. What
+ either state, the original bits or the merged ones, which is what a host's own checkpoint of its model holds; in a
+ basis the original ones alone. What
  the host passes at each step (learning rates, scale) is the host's to restore. INVALID_ARGUMENT for a file that
  `speft_save_adapter` wrote; otherwise as `speft_load_adapter`.*/
     pub fn speft_load_checkpoint(

@@ -225,7 +225,7 @@ named! {
 }
 
 named! {
-    /// How base weights are quantized. All `Unsupported` in this version.
+    /// How base weights are quantized.
     pub enum Quantization = "quantization" {
         /// 4-bit codes of normal quantiles.
         Nf4 = SPEFT_WEIGHTS_NF4 "nf4",

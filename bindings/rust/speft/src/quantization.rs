@@ -1,4 +1,4 @@
-//! Quantized base weights, in bitsandbytes' layout. `Unsupported` in this version.
+//! Quantized base weights, in bitsandbytes' layout. As an adapter's weights `Unsupported` in this version.
 
 use speft_sys as sys;
 
@@ -25,7 +25,7 @@ struct Nested<'a> {
     absmax: TensorView<'a>,
     levels: TensorView<'a>,
     block: i32,
-    offset: f32,
+    offset: TensorView<'a>,
 }
 
 impl<'a> Quantized<'a> {
@@ -41,8 +41,14 @@ impl<'a> Quantized<'a> {
     }
 
     /// The scales are quantized themselves: blocks of `block` of them share one of `absmax`, each is its code's value
-    /// among `levels` times that, plus `offset`.
-    pub fn nested(mut self, block: i32, absmax: TensorView<'a>, levels: TensorView<'a>, offset: f32) -> Self {
+    /// among `levels` times that, plus `offset`, a tensor of one scalar.
+    pub fn nested(
+        mut self,
+        block: i32,
+        absmax: TensorView<'a>,
+        levels: TensorView<'a>,
+        offset: TensorView<'a>,
+    ) -> Self {
         self.nested = Some(Nested { absmax, levels, block, offset });
         self
     }
@@ -52,18 +58,21 @@ impl<'a> Quantized<'a> {
         let (codes, absmax) = (self.codes.as_raw().native(), self.absmax.as_raw().native());
         let levels = self.levels.as_ref().map(|levels| levels.as_raw().native());
         let nested = self.nested.as_ref();
-        let nested = nested.map(|nested| (nested, nested.absmax.as_raw().native(), nested.levels.as_raw().native()));
+        let nested = nested.map(|nested| {
+            let (absmax, levels) = (nested.absmax.as_raw().native(), nested.levels.as_raw().native());
+            (nested.block, absmax, levels, nested.offset.as_raw().native())
+        });
         let mut quantization = empty!(speft_quantization);
         quantization.block = self.block;
         quantization.absmax = absmax.as_ptr();
         if let Some(levels) = &levels {
             quantization.levels = levels.as_ptr();
         }
-        if let Some((nested, absmax, levels)) = &nested {
+        if let Some((block, absmax, levels, offset)) = &nested {
             quantization.absmax_absmax = absmax.as_ptr();
             quantization.absmax_levels = levels.as_ptr();
-            quantization.absmax_block = nested.block;
-            quantization.absmax_offset = nested.offset;
+            quantization.absmax_offset = offset.as_ptr();
+            quantization.absmax_block = *block;
         }
         let mut weights = empty!(speft_weights);
         weights.kind = self.kind.code();
@@ -90,10 +99,10 @@ impl<'a> QuantizedMut<'a> {
 }
 
 impl Context {
-    /// Writes codes and scales of `weights`. `Unsupported` in this version.
+    /// Writes codes and scales of `weights`, all finite. Each scalar gets the nearest level.
     ///
     /// # Errors
-    /// `Unsupported`.
+    /// `InvalidArgument`: what is written does not fit the weights, or these are not finite.
     pub fn quantize(&self, weights: &TensorView<'_>, into: &mut QuantizedMut<'_>) -> Result<()> {
         let weights = weights.as_raw().native();
         let into = Quantized::new(into.kind, into.block, into.codes.as_view(), into.absmax.as_view());
@@ -103,10 +112,10 @@ impl Context {
         })
     }
 
-    /// Writes the float32 values of quantized weights. `Unsupported` in this version.
+    /// Writes the values of quantized weights: float32, bfloat16 or float16.
     ///
     /// # Errors
-    /// `Unsupported`.
+    /// `InvalidArgument`: they do not fit what is written.
     pub fn dequantize(&self, quantized: &Quantized<'_>, out: &mut TensorViewMut<'_>) -> Result<()> {
         let out = out.as_raw().native();
         quantized.with_native(|quantized| {

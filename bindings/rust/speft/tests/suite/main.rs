@@ -12,6 +12,7 @@ mod life;
 mod linear;
 mod meprop;
 mod moving;
+mod quantization;
 mod refusals;
 mod selection;
 mod sparsegrad;

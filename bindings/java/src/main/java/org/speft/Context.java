@@ -325,12 +325,18 @@ public final class Context extends Owner implements AutoCloseable {
      *
      * @param weights to quantize
      * @param into what is written
-     * @throws UnsupportedException in this version
+     * @throws InvalidArgumentException what is written does not fit, or the weights are not finite
      */
     public void quantize(Tensor weights, Quantized into) {
         try (Arena arena = new Arena()) {
             Arena.requireWritable("codes", into.codes());
             Arena.requireWritable("absmax", into.absmax());
+            if (into.absmaxAbsmax() != null) {
+                Arena.requireWritable("absmaxAbsmax", into.absmaxAbsmax());
+            }
+            if (into.absmaxOffset() != null) {
+                Arena.requireWritable("absmaxOffset", into.absmaxOffset());
+            }
             var view = arena.view(weights);
             var quantized = into.toNative(arena);
             arena.call(this, context -> Capi.speft_quantize(context, view, quantized));
@@ -338,11 +344,11 @@ public final class Context extends Owner implements AutoCloseable {
     }
 
     /**
-     * Writes the float32 values of quantized weights into a tensor of the caller's.
+     * Writes the values of quantized weights into a tensor of the caller's.
      *
      * @param quantized to read
      * @param into what is written
-     * @throws UnsupportedException in this version
+     * @throws InvalidArgumentException the two do not fit
      */
     public void dequantize(Quantized quantized, Tensor into) {
         try (Arena arena = new Arena()) {

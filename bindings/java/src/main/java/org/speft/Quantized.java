@@ -5,7 +5,8 @@ import org.speft.internal.speft_quantization;
 import org.speft.internal.speft_weights;
 
 /**
- * A quantized base weight in bitsandbytes' layout. Every use of one is {@link UnsupportedException} in this version.
+ * A quantized base weight in bitsandbytes' layout. As the weights of an adapter it is {@link UnsupportedException} in
+ * this version.
  *
  * @param kind how the codes are to be read
  * @param codes uint8 or int8
@@ -15,10 +16,10 @@ import org.speft.internal.speft_weights;
  * @param absmaxAbsmax of the second quantization; null when there is none
  * @param absmaxLevels of the second quantization; null when there is none
  * @param absmaxBlock of the second quantization; 0 when there is none
- * @param absmaxOffset of the second quantization; 0 when there is none
+ * @param absmaxOffset of the second quantization, of one element; null when there is none
  */
 public record Quantized(Kind kind, Tensor codes, Tensor absmax, int block, Tensor levels, Tensor absmaxAbsmax,
-        Tensor absmaxLevels, int absmaxBlock, float absmaxOffset) {
+        Tensor absmaxLevels, int absmaxBlock, Tensor absmaxOffset) {
     /** How codes are to be read. */
     public enum Kind {
         /** 4-bit NormalFloat. */
@@ -65,7 +66,7 @@ public record Quantized(Kind kind, Tensor codes, Tensor absmax, int block, Tenso
      * @param block scalars that share one scale
      */
     public Quantized(Kind kind, Tensor codes, Tensor absmax, int block) {
-        this(kind, codes, absmax, block, null, null, null, 0, 0);
+        this(kind, codes, absmax, block, null, null, null, 0, null);
     }
 
     speft_weights toNative(Arena arena) {
@@ -76,7 +77,7 @@ public record Quantized(Kind kind, Tensor codes, Tensor absmax, int block, Tenso
         quantization.setAbsmax_absmax(arena.view(absmaxAbsmax));
         quantization.setAbsmax_levels(arena.view(absmaxLevels));
         quantization.setAbsmax_block(absmaxBlock);
-        quantization.setAbsmax_offset(absmaxOffset);
+        quantization.setAbsmax_offset(arena.view(absmaxOffset));
         speft_weights struct = arena.own(new speft_weights());
         struct.setKind(kind.code);
         struct.setData(arena.view(codes));

@@ -40,10 +40,8 @@ class PlannedTest {
     void quantized_weights(Quantized.Kind kind) {
         Tensor codes = Tensor.allocate(DType.UINT8, 12);
         Tensor scales = Tensor.allocate(DType.FLOAT32, 1);
-        Quantized quantized = new Quantized(kind, codes, scales, 64, scales, scales, scales, 256, 0.5f);
+        Quantized quantized = new Quantized(kind, codes, scales, 64, scales, scales, scales, 256, scales);
         unsupported("weights", () -> adapter.bindWeights(0, quantized));
-        unsupported("quanti", () -> scene.context.quantize(scene.weights[0], quantized));
-        unsupported("quanti", () -> scene.context.dequantize(new Quantized(kind, codes, scales, 64), scene.weights[0]));
     }
 
     @Test

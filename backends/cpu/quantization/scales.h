@@ -1,0 +1,23 @@
+// The blocks of a quantized weight and their scales.
+#pragma once
+
+#include "backends/cpu/parallel.h"
+#include "core/base/block_quantization.h"
+#include "speft/backend.h"
+
+namespace speft::cpu {
+
+inline float scale_of_block(const speft_quantized_blocks &quantized, std::uint64_t block) {
+    if (!quantized.absmax_codes) return quantized.absmax[block];
+    return decode_absmax(quantized.absmax_levels[quantized.absmax_codes[block]],
+                         quantized.absmax_absmax[block / quantized.absmax_block], *quantized.absmax_offset);
+}
+
+// Some blocks a piece.
+inline Pieces pieces_of(const speft_quantized_blocks &quantized) {
+    constexpr std::uint64_t scalars = 16384;
+    const std::uint64_t block = std::max<std::uint64_t>(1, quantized.block);  // 0: rows without columns
+    return {std::max<std::uint64_t>(1, scalars / block), (quantized.count + block - 1) / block};
+}
+
+}  // namespace speft::cpu
