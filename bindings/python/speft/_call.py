@@ -29,6 +29,8 @@ def make(struct: Callable[[], Any], **fields: Any) -> Any:
             raise InvalidArgument(f"{name} is out of range: {value!r}") from None
         except TypeError:
             raise TypeError(f"{name} cannot be {value!r}") from None
+        if hasattr(value, "thisown"):
+            value.thisown = True  # SWIG takes a struct that is pointed to for given away, and would never free it
     made.borrowed = fields
     return made
 
