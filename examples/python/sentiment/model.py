@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # everything is on disk; read by transformers when it is imported
+# Where it is installed, transformers imports it, and it tells of kernels that nothing here needs.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch
 from errors import InputError
@@ -14,10 +17,10 @@ from placement import in_words, name_kinds
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
-logging.set_verbosity_error()
-logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
 
 
 class Classifier(nn.Module):

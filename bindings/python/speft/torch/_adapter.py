@@ -533,6 +533,12 @@ class SparseAdapter(torch.optim.Optimizer):
     def param_groups(self, groups: list[dict[str, Any]]) -> None:
         self._groups = groups
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # PyTorch's load_state_dict ends here, and writes past the property.
+        others = {name: value for name, value in state.items() if name != "param_groups"}
+        super().__setstate__(others)
+        self.param_groups = state["param_groups"]
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refused once the adapter is made: what is trained is said by `targets` and `dense`."""
         if getattr(self, "_closed", None) is not None:
