@@ -7,21 +7,6 @@
 #include "core/selection/budget.h"
 
 namespace speft {
-namespace {
-
-// target += factor · values
-speft_add_values sum_of(const Buffer<float> &values, double factor, float *target) {
-    speft_add_values add{};
-    add.sums = target;
-    add.source = values.data();
-    add.count = values.count();
-    add.source_type = SPEFT_SCALAR_FLOAT32;
-    add.scale = static_cast<float>(factor);
-    add.weight = 1;
-    return add;
-}
-
-}  // namespace
 
 std::vector<std::uint64_t> candidate_budgets(const SelectionOptions &options,
                                              const std::vector<Parameter> &parameters) {

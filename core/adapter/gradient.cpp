@@ -69,6 +69,17 @@ void require_gradient(const Gradient &gradient, const Parameter &parameter) {
         refuse("gradient of '" + parameter.name + "': dy must not be NULL");
 }
 
+speft_add_values sum_of(const Buffer<float> &values, double factor, float *target) {
+    speft_add_values add{};
+    add.sums = target;
+    add.source = values.data();
+    add.count = values.count();
+    add.source_type = SPEFT_SCALAR_FLOAT32;
+    add.scale = static_cast<float>(factor);
+    add.weight = 1;
+    return add;
+}
+
 speft_product_factors factors_of(const Gradient &gradient) {
     speft_product_factors factors{};
     factors.x = gradient.x.data;

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "core/adapter/parameter.h"
-#include "core/backend/device.h"
+#include "core/backend/buffer.h"
 #include "speft/gradient.h"
 
 namespace speft {
@@ -36,6 +36,9 @@ void require_gradient(const Gradient &gradient, const Parameter &parameter);
 
 // target += factor · gradient.scale · gradient. The gradient has been checked.
 void add_gradient(Device &device, const GradientTarget &target, const Gradient &gradient, double factor);
+
+// target += factor · values, to be run.
+speft_add_values sum_of(const Buffer<float> &values, double factor, float *target);
 
 // A checked gradient from activations, as the operations take it.
 speft_product_factors factors_of(const Gradient &gradient);

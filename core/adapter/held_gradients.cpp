@@ -14,18 +14,6 @@ Buffer<std::byte> copy_of(Device &device, TensorView &view) {
     return copy;
 }
 
-// target += factor · values
-speft_add_values sum_of(const Buffer<float> &values, double factor, float *target) {
-    speft_add_values add{};
-    add.sums = target;
-    add.source = values.data();
-    add.count = values.count();
-    add.source_type = SPEFT_SCALAR_FLOAT32;
-    add.scale = static_cast<float>(factor);
-    add.weight = 1;
-    return add;
-}
-
 // A weight that lies [in, out] is one that lies [out, in] of the layer with x and dy exchanged; so contributions of
 // either kind add up.
 speft_product_factors out_in_factors(const Gradient &gradient) {
@@ -131,13 +119,7 @@ Ranked HeldGradients::rank(Device &device, const std::vector<Parameter> &paramet
         scores[at].excluded = mask_of(at).indices;
         scores[at].excluded_count = static_cast<std::uint64_t>(mask_of(at).count);
     }
-    return rank_on_budgets(
-        device, targets.size(), budgets,
-        [&](std::size_t first, std::size_t count, std::uint64_t k, std::uint32_t *indices, std::uint64_t *counts,
-            std::uint64_t *eligible) {
-            device.run(speft_select_top{scores.data() + first, count, k, indices, counts, eligible, nullptr});
-        },
-        refuse);
+    return rank_on_budgets(device, targets.size(), budgets, by_scores(device, scores), refuse);
 }
 
 void HeldGradients::gather(Device &device, std::size_t index, const std::uint32_t *indices, std::uint64_t count,

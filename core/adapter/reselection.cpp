@@ -14,21 +14,6 @@
 namespace speft {
 namespace {
 
-// Positions of the best of each target. `what` is what scores are of, for the error.
-Ranked rank(Device &device, const std::vector<speft_score> &scores, const std::vector<std::uint64_t> &budgets,
-            const char *what) {
-    return rank_on_budgets(
-        device, scores.size(), budgets,
-        [&](std::size_t first, std::size_t count, std::uint64_t k, std::uint32_t *positions, std::uint64_t *counts,
-            std::uint64_t *eligible) {
-            device.run(speft_select_top{scores.data() + first, count, k, positions, counts, eligible, nullptr});
-        },
-        [&](std::size_t, std::uint64_t eligible, std::uint64_t k) {
-            refuse("the reselection ranks " + std::string(what) + ", and only " + std::to_string(eligible) +
-                   " are not NaN; " + std::to_string(k) + " are wanted");
-        });
-}
-
 std::uint64_t count_of(const std::vector<OwnedList> &lists) {
     return std::accumulate(lists.begin(), lists.end(), std::uint64_t{0},
                            [](std::uint64_t sum, const OwnedList &list) { return sum + list.count; });
@@ -180,7 +165,7 @@ std::unique_ptr<Adapter::Training> Adapter::move_by_spiel(const Training &before
         }
         scores.push_back(score);
     }
-    const Ranked out = rank(device(), scores, budgets, "deltas");
+    const Ranked out = rank_scores(device(), scores, budgets, "deltas");
 
     // ---- grow ----
     scores.clear();
@@ -203,7 +188,7 @@ std::unique_ptr<Adapter::Training> Adapter::move_by_spiel(const Training &before
             scores.push_back(score);
         }
     }
-    const Ranked in = rank(device(), scores, budgets, "candidates");
+    const Ranked in = rank_scores(device(), scores, budgets, "candidates");
 
     std::vector<OwnedList> dropped(parameters_.size()), grown(parameters_.size()), selected(parameters_.size());
     for (std::size_t at = 0; at < targets.size(); ++at) {
@@ -287,7 +272,7 @@ std::unique_ptr<Adapter::Training> Adapter::move_by_salience(const Training &bef
         scores.push_back(score);
     }
     // With one target a ranking of each is one of all.
-    const Ranked kept = rank(device(), scores, {limit}, "deltas");
+    const Ranked kept = rank_scores(device(), scores, {limit}, "deltas");
     std::vector<OwnedList> staying(parameters_.size()), leaving(parameters_.size());
     for (std::size_t at = 0; at < targets.size(); ++at) {
         const std::size_t index = targets[at].position;

@@ -108,16 +108,7 @@ std::unique_ptr<Adapter::Training> Adapter::select_step(const Training &before) 
             score.weights_type = static_cast<std::int32_t>(delta_type(target.position));
             scores.push_back(score);
         }
-        const Ranked out = rank_on_budgets(
-            device(), scores.size(), {others - limit},
-            [&](std::size_t first, std::size_t count, std::uint64_t k, std::uint32_t *positions,
-                std::uint64_t *counts, std::uint64_t *eligible) {
-                device().run(speft_select_top{scores.data() + first, count, k, positions, counts, eligible, nullptr});
-            },
-            [&](std::size_t, std::uint64_t eligible, std::uint64_t k) {
-                refuse("the reselection ranks deltas, and only " + std::to_string(eligible) + " are not NaN; " +
-                       std::to_string(k) + " are to leave");
-            });
+        const Ranked out = rank_scores(device(), scores, {others - limit}, "deltas");
         for (std::size_t at = 0; at < targets.size(); ++at) {
             const std::size_t index = targets[at].position;
             leaving[index] = pick(device(), rest[index].view(), out.of(at), out.counts[at]);

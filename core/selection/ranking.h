@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "core/backend/buffer.h"
+#include "core/base/status.h"
 
 namespace speft {
 
@@ -49,6 +51,24 @@ inline speft_score score_of(std::int32_t formula, std::uint64_t count) {
     score.rank = 1;
     score.columns = 1;
     return score;
+}
+
+// For rank_on_budgets: by these scores.
+inline auto by_scores(Device &device, const std::vector<speft_score> &scores) {
+    return [&](std::size_t first, std::size_t count, std::uint64_t k, std::uint32_t *positions, std::uint64_t *counts,
+               std::uint64_t *eligible) {
+        device.run(speft_select_top{scores.data() + first, count, k, positions, counts, eligible, nullptr});
+    };
+}
+
+// Positions of the best of each target, in a reselection. `what` is what scores are of, for the error.
+inline Ranked rank_scores(Device &device, const std::vector<speft_score> &scores,
+                          const std::vector<std::uint64_t> &budgets, const char *what) {
+    return rank_on_budgets(device, scores.size(), budgets, by_scores(device, scores),
+                           [&](std::size_t, std::uint64_t eligible, std::uint64_t k) {
+                               refuse("the reselection ranks " + std::string(what) + ", and only " +
+                                      std::to_string(eligible) + " are not NaN; " + std::to_string(k) + " are wanted");
+                           });
 }
 
 }  // namespace speft
