@@ -51,6 +51,9 @@ template <> inline constexpr std::int32_t operation_of<speft_multiply> = SPEFT_O
 template <> inline constexpr std::int32_t operation_of<speft_multiply_sparse> = SPEFT_OPERATION_MULTIPLY_SPARSE;
 template <> inline constexpr std::int32_t operation_of<speft_quantize_blocks> = SPEFT_OPERATION_QUANTIZE;
 template <> inline constexpr std::int32_t operation_of<speft_dequantize_blocks> = SPEFT_OPERATION_DEQUANTIZE;
+template <>
+inline constexpr std::int32_t operation_of<speft_multiply_quantized> = SPEFT_OPERATION_MULTIPLY_QUANTIZED;
+template <> inline constexpr std::int32_t operation_of<speft_requantize_blocks> = SPEFT_OPERATION_REQUANTIZE;
 
 // The number of an operation by its name; throws INVALID_ARGUMENT with the names there are.
 std::int32_t find_operation(const char *name);

@@ -17,7 +17,7 @@
 SPEFT_BEGIN_DECLS
 
 /* Raised when anything below changes. A plug-in of another version is not used. */
-#define SPEFT_BACKEND_ABI_VERSION 6
+#define SPEFT_BACKEND_ABI_VERSION 7
 
 typedef struct speft_backend_device speft_backend_device;
 
@@ -76,7 +76,9 @@ enum {
     SPEFT_OPERATION_MULTIPLY_SPARSE = 27,
     SPEFT_OPERATION_QUANTIZE = 28,
     SPEFT_OPERATION_DEQUANTIZE = 29,
-    SPEFT_OPERATION_COUNT = 30
+    SPEFT_OPERATION_MULTIPLY_QUANTIZED = 30,
+    SPEFT_OPERATION_REQUANTIZE = 31,
+    SPEFT_OPERATION_COUNT = 32
 };
 
 /* `speft_add_values.map`: what becomes of scale·source, already rounded, before it is added. */
@@ -605,6 +607,51 @@ typedef struct speft_dequantize_blocks {
     int32_t weights_type;
     int32_t reserved;
 } speft_dequantize_blocks;
+
+/* A product with a quantized weight and a sparse delta beside it: b = dequantized + S, the former in float32 as
+ * dequantizing gives it, S 0 but for the values at `indices`, flat and strictly increasing; each sum of the two is
+ * rounded once, and then used in float32. target = base + scale · a·b, or a·bᵀ where `transposed` is 1; base is what
+ * target holds where `accumulate` is 1, else 0. No array of b's size is made. */
+typedef struct speft_multiply_quantized {
+    const void *a;                    /* [rows, b_rows], or [rows, b_columns] where transposed */
+    void *target;                     /* [rows, b_columns], or [rows, b_rows] */
+    speft_quantized_blocks quantized; /* [b_rows, b_columns] */
+    const uint32_t *indices;          /* [count] */
+    const void *values;               /* [count] */
+    uint64_t count;
+    uint64_t rows;
+    uint64_t b_rows;
+    uint64_t b_columns;
+    int32_t a_type;
+    int32_t target_type;
+    int32_t values_type; /* FLOAT32 or BFLOAT16 */
+    int32_t transposed;
+    int32_t accumulate;
+    float scale;
+} speft_multiply_quantized;
+
+/* A quantized weight with values added to some of its scalars: the blocks that they are in are quantized anew, the
+ * others stay as they are. In a block: w = dequantized + value, rounded once; absmax = max |w|, encoded where the
+ * scales are quantized themselves (the nearest of a = absmax_levels[code]·absmax_absmax + absmax_offset, which keep
+ * their values); then the nearest code to each w by the scale as it will be read. Nothing is written unless all w are
+ * finite. */
+typedef struct speft_requantize_blocks {
+    speft_quantized_blocks quantized; /* what is there; `codes` and the absmax may be those below */
+    void *codes;                      /* as quantized.codes, which the caller has copied there */
+    float *absmax;                    /* as quantized.absmax, likewise; NULL where those are codes */
+    uint8_t *absmax_codes;            /* as quantized.absmax_codes, likewise, or NULL */
+    const uint32_t *indices;          /* [count], strictly increasing */
+    const void *values;               /* [count] */
+    uint64_t count;
+    int32_t values_type; /* FLOAT32 or BFLOAT16 */
+    int32_t reserved;
+    /* On the host: how many w are not finite; how many of `indices` have got another code; Σ w² and Σ (ŵ − w)² over
+     * the scalars of the blocks in question, ŵ as it will be dequantized, in double, in any order. */
+    uint64_t *not_finite;
+    uint64_t *changed;
+    double *squares;
+    double *squared_errors;
+} speft_requantize_blocks;
 
 /* ---- the table ---- */
 
