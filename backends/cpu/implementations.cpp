@@ -84,6 +84,8 @@ constexpr speft_backend_implementation of_measure_rounding[] = {
     reference<speft_measure_rounding, measure_rounding>};
 
 constexpr speft_backend_implementation of_quantize[] = {reference<speft_quantize_blocks, quantize>};
+constexpr speft_backend_implementation of_multiply_quantized[] = {
+    reference<speft_multiply_quantized, multiply_quantized>};
 
 #ifdef __x86_64__
 const char *refuse_without_avx512(const speft_backend_device *, const void *) {
@@ -364,6 +366,7 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_MULTIPLY_SPARSE: return give(of_multiply_sparse, count);
     case SPEFT_OPERATION_QUANTIZE: return give(of_quantize, count);
     case SPEFT_OPERATION_DEQUANTIZE: return give(of_dequantize, count);
+    case SPEFT_OPERATION_MULTIPLY_QUANTIZED: return give(of_multiply_quantized, count);
     default: *count = 0; return nullptr;
     }
 }

@@ -21,6 +21,7 @@ std::uint64_t combine_indices_scratch(const speft_backend_device &device, const 
 void take(const speft_backend_device &device, const speft_take &arguments);
 void multiply(const speft_backend_device &device, const speft_multiply &arguments);
 void multiply_sparse(const speft_backend_device &device, const speft_multiply_sparse &arguments);
+void multiply_quantized(const speft_backend_device &device, const speft_multiply_quantized &arguments);
 void sum_squares(const speft_backend_device &device, const speft_sum_squares &arguments);
 void scale(const speft_backend_device &device, const speft_scale &arguments);
 void step_adamw(const speft_backend_device &device, const speft_step_adamw &arguments);

@@ -15,7 +15,7 @@ inline constexpr const char *operation_names[] = {
     "measure_rounding", "add_example_squares", "add_column_squares", "select_product", "factorize", "find_indices",
     "combine_indices", "take", "step_lion", "step_sm3", "step_adafactor", "convert_moments",
     "add_gram", "find_eigenvectors", "multiply", "multiply_sparse",
-    "quantize", "dequantize",
+    "quantize", "dequantize", "multiply_quantized", "requantize",
 };
 static_assert(sizeof operation_names / sizeof *operation_names == SPEFT_OPERATION_COUNT);
 

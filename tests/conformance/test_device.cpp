@@ -180,6 +180,13 @@ BOOST_DATA_TEST_CASE(asks_sizes_and_types_alone, data::make(tables()), named) {
             speft_select_rows{score, rows, 3, elements, &on_host[0], &on_host[1], nullptr});
         const speft_segment segment = {elements, k, elements, elements, elements, type, SPEFT_SCALAR_FLOAT32, 0, 0};
         ask(SPEFT_OPERATION_MERGE, speft_merge_segments{&segment, 1, on_host});
+        const speft_quantized_blocks quantized = {elements, nullptr, elements, elements, elements,
+                                                  elements, elements, count, 64, 256, SPEFT_CODING_LEVELS4, 0};
+        for (const std::int32_t transposed : {0, 1})
+            for (const std::uint64_t tokens : {1, 16, 2000})
+                ask(SPEFT_OPERATION_MULTIPLY_QUANTIZED,
+                    speft_multiply_quantized{elements, elements, quantized, elements, elements, k, tokens, rows,
+                                             columns, type, type, SPEFT_SCALAR_FLOAT32, transposed, 0, 1});
     }
     ask(SPEFT_OPERATION_SELECT_RANDOM, speft_select_random{42, count, 1, k, 0, elements, on_host});
 }

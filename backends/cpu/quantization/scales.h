@@ -1,4 +1,4 @@
-// The blocks of a quantized weight and their scales.
+// The blocks of a quantized weight: their scales, and their scalars one by one.
 #pragma once
 
 #include "backends/cpu/parallel.h"
@@ -11,6 +11,14 @@ inline float scale_of_block(const speft_quantized_blocks &quantized, std::uint64
     if (!quantized.absmax_codes) return quantized.absmax[block];
     return decode_absmax(quantized.absmax_levels[quantized.absmax_codes[block]],
                          quantized.absmax_absmax[block / quantized.absmax_block], *quantized.absmax_offset);
+}
+
+// Scalar j, of a block whose scale is `absmax`.
+inline float decode_scalar(const speft_quantized_blocks &quantized, std::uint64_t j, float absmax) {
+    if (quantized.coding == SPEFT_CODING_INT8)
+        return decode_int8(static_cast<const std::int8_t *>(quantized.codes)[j], absmax);
+    const std::uint8_t pair = static_cast<const std::uint8_t *>(quantized.codes)[j / 2];
+    return quantized.levels[j % 2 == 0 ? pair >> 4 : pair & 15] * absmax;
 }
 
 // Some blocks a piece.

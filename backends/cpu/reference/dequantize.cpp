@@ -2,7 +2,6 @@
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/quantization/scales.h"
 #include "backends/cpu/scalar_types.h"
-#include "core/base/block_quantization.h"
 
 namespace speft::cpu {
 namespace {
@@ -11,16 +10,8 @@ template <class Scalar>
 void dequantize_block(const speft_quantized_blocks &quantized, std::uint64_t block, Scalar *weights) {
     const float absmax = scale_of_block(quantized, block);
     const std::uint64_t begin = block * quantized.block, end = std::min(begin + quantized.block, quantized.count);
-    if (quantized.coding == SPEFT_CODING_INT8) {
-        const auto *codes = static_cast<const std::int8_t *>(quantized.codes);
-        for (std::uint64_t j = begin; j < end; ++j) weights[j] = from_float<Scalar>(decode_int8(codes[j], absmax));
-    } else {
-        const auto *codes = static_cast<const std::uint8_t *>(quantized.codes);
-        for (std::uint64_t j = begin; j < end; ++j) {
-            const unsigned code = j % 2 == 0 ? codes[j / 2] >> 4 : codes[j / 2] & 15u;
-            weights[j] = from_float<Scalar>(quantized.levels[code] * absmax);
-        }
-    }
+    for (std::uint64_t j = begin; j < end; ++j)
+        weights[j] = from_float<Scalar>(decode_scalar(quantized, j, absmax));
 }
 
 }  // namespace
