@@ -84,6 +84,7 @@ constexpr speft_backend_implementation of_measure_rounding[] = {
     reference<speft_measure_rounding, measure_rounding>};
 
 constexpr speft_backend_implementation of_quantize[] = {reference<speft_quantize_blocks, quantize>};
+constexpr speft_backend_implementation of_requantize[] = {reference<speft_requantize_blocks, requantize>};
 constexpr speft_backend_implementation of_multiply_quantized[] = {
     reference<speft_multiply_quantized, multiply_quantized>};
 
@@ -367,6 +368,7 @@ const speft_backend_implementation *list_implementations(std::int32_t operation,
     case SPEFT_OPERATION_QUANTIZE: return give(of_quantize, count);
     case SPEFT_OPERATION_DEQUANTIZE: return give(of_dequantize, count);
     case SPEFT_OPERATION_MULTIPLY_QUANTIZED: return give(of_multiply_quantized, count);
+    case SPEFT_OPERATION_REQUANTIZE: return give(of_requantize, count);
     default: *count = 0; return nullptr;
     }
 }

@@ -40,6 +40,7 @@ std::uint64_t unmerge_scratch(const speft_backend_device &device, const speft_un
 void measure_rounding(const speft_backend_device &device, const speft_measure_rounding &arguments);
 void quantize(const speft_backend_device &device, const speft_quantize_blocks &arguments);
 void dequantize(const speft_backend_device &device, const speft_dequantize_blocks &arguments);
+void requantize(const speft_backend_device &device, const speft_requantize_blocks &arguments);
 
 // product/
 struct ProductKernels;

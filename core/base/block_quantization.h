@@ -30,18 +30,42 @@ struct OrderedLevels {
     }
 };
 
+SPEFT_HOST_DEVICE inline float clamp(float value, float limit) {
+    return value < -limit ? -limit : value > limit ? limit : value;
+}
+
+SPEFT_HOST_DEVICE inline float magnitude_of(float value) { return value < 0 ? -value : value; }
+
 // bitsandbytes divides by no less.
 inline constexpr float least_scale = 1e-38f;
 
-SPEFT_HOST_DEVICE inline float divisor_of(float absmax) { return absmax < least_scale ? least_scale : absmax; }
+// Of a scale that may have been read back from codes: those can be negative.
+SPEFT_HOST_DEVICE inline float divisor_of(float absmax) {
+    return magnitude_of(absmax) < least_scale ? least_scale : absmax;
+}
 
-// Products with a rounded reciprocal may end a rounding outside.
-SPEFT_HOST_DEVICE inline float bring_into_unit(float share) { return share < -1 ? -1 : share > 1 ? 1 : share; }
+// Weights as shares of their scale, by which levels are looked up.
+class ShareOfScale {
+public:
+    // `divides`: of the short block of 4-bit levels.
+    SPEFT_HOST_DEVICE explicit ShareOfScale(float absmax, bool divides = false)
+        : divisor_(divisor_of(absmax)), reciprocal_(1 / divisor_), divides_(divides) {}
+
+    // In [-1, 1]: products with a rounded reciprocal may end a rounding outside, and so does a weight that a scale that
+    // was encoded is less than.
+    SPEFT_HOST_DEVICE float operator()(float weight) const {
+        return clamp(divides_ ? weight / divisor_ : weight * reciprocal_, 1);
+    }
+
+private:
+    float divisor_, reciprocal_;
+    bool divides_;
+};
 
 // What weights are multiplied by to be counted in 127ths of the scale; 0 where that is not finite.
 SPEFT_HOST_DEVICE inline float int8_factor(float absmax) {
     const float factor = 1 / absmax * 127;
-    return factor <= 0x1.fffffep127f ? factor : 0;
+    return magnitude_of(factor) <= 0x1.fffffep127f ? factor : 0;
 }
 
 inline constexpr float int8_step = 1.0f / 127;

@@ -47,21 +47,17 @@ struct Weights {
 // [begin, end) is one block, from whose first weight on `codes` is.
 template <class Scalar>
 void encode_levels4(const OrderedLevels<16> &levels, Weights<Scalar> weights, std::uint64_t begin, std::uint64_t end,
-                    bool is_short, float absmax, std::uint8_t *codes) {
-    const float divisor = divisor_of(absmax), reciprocal = 1 / divisor;
-    const auto code = [&](std::uint64_t j) -> unsigned {
-        if (j == end) return levels.nearest(0);
-        return levels.nearest(bring_into_unit(is_short ? weights[j] / divisor : weights[j] * reciprocal));
-    };
+                    ShareOfScale share, std::uint8_t *codes) {
+    const auto code = [&](std::uint64_t j) -> unsigned { return levels.nearest(j == end ? 0 : share(weights[j])); };
     for (std::uint64_t j = begin; j < end; j += 2) *codes++ = static_cast<std::uint8_t>(code(j) << 4 | code(j + 1));
 }
 
 template <class Scalar>
 void encode_levels8(const OrderedLevels<256> &levels, Weights<Scalar> weights, std::uint64_t begin, std::uint64_t end,
                     float absmax, std::uint8_t *codes) {
-    const float reciprocal = 1 / divisor_of(absmax);
+    const ShareOfScale share(absmax);
     for (std::uint64_t j = begin; j < end; ++j)
-        *codes++ = absmax == 0 ? std::uint8_t{0} : levels.nearest(bring_into_unit(weights[j] * reciprocal));
+        *codes++ = absmax == 0 ? std::uint8_t{0} : levels.nearest(share(weights[j]));
 }
 
 template <class Scalar>
@@ -99,7 +95,7 @@ void quantize(const speft_backend_device &device, const speft_quantize_blocks &a
         const OrderedLevels<16> levels(arguments.levels);
         for_each_block(device, arguments, weights, [&](std::uint64_t begin, std::uint64_t end, float absmax) {
             const bool is_short = end - begin < arguments.block;
-            encode_levels4(levels, weights, begin, end, is_short, absmax, codes + begin / 2);
+            encode_levels4(levels, weights, begin, end, ShareOfScale(absmax, is_short), codes + begin / 2);
             return is_short ? divisor_of(absmax) : absmax;
         });
         break;
