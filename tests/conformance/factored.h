@@ -29,7 +29,7 @@ struct FactoredVariant {
 inline const std::vector<FactoredVariant> factored_variants = {
     {true, Deltas::float32, SPEFT_DECAY_TO_ORIGINAL},   {true, Deltas::float32, SPEFT_DECAY_TO_ZERO},
     {true, Deltas::bfloat16, SPEFT_DECAY_AFTER_UPDATE}, {false, Deltas::absolute, SPEFT_DECAY_TO_ZERO},
-    {false, Deltas::float32, SPEFT_DECAY_TO_ZERO},
+    {false, Deltas::float32, SPEFT_DECAY_TO_ZERO},      {true, Deltas::compact, SPEFT_DECAY_TO_ZERO},
 };
 
 // One parameter's part of a step, with its state.

@@ -7,11 +7,13 @@
 
 namespace conformance {
 
-enum class Deltas { float32, bfloat16, absolute };
-inline const std::vector<Deltas> kinds_of_deltas = {Deltas::float32, Deltas::bfloat16, Deltas::absolute};
+// `compact`: float32 ones, with weights of the selected scalars alone.
+enum class Deltas { float32, bfloat16, absolute, compact };
+inline const std::vector<Deltas> kinds_of_deltas = {Deltas::float32, Deltas::bfloat16, Deltas::absolute,
+                                                    Deltas::compact};
 
 inline std::ostream &operator<<(std::ostream &out, Deltas deltas) {
-    constexpr const char *names[] = {"float32 deltas", "bfloat16 deltas", "absolute values"};
+    constexpr const char *names[] = {"float32 deltas", "bfloat16 deltas", "absolute values", "compact weights"};
     return out << names[static_cast<int>(deltas)];
 }
 
@@ -26,12 +28,14 @@ inline std::uint32_t draw_sixteen_bits(std::uint32_t key, std::uint32_t counter)
 struct HostSegment {
     bool masked;
     bool absolute;
+    bool compact;
     std::uint32_t rounding_key;
     std::vector<std::uint32_t> indices;
     Tensor weights, originals, deltas;
 
     std::uint64_t count() const { return deltas.size(); }
-    std::uint64_t place(std::uint64_t j) const { return masked ? indices[j] : j; }
+    std::uint64_t index(std::uint64_t j) const { return masked ? indices[j] : j; }
+    std::uint64_t place(std::uint64_t j) const { return compact ? j : index(j); }
 
     // The weight that has to stand at the j-th place, as a tensor of one.
     Tensor merged(std::uint64_t j) const {
@@ -72,8 +76,10 @@ inline HostSegment make_segment(std::uint64_t length, std::int32_t type, Values 
     for (std::uint64_t j = 0; j < indices.size(); j += 3) added.set(j, j % 2 ? 0.0f : -0.0f);
     Tensor originals(type, indices.size());
     for (std::uint64_t j = 0; j < indices.size(); ++j) originals.set_bits(j, weights.get_bits(indices[j]));
+    if (deltas == Deltas::compact) weights = originals;
     return {.masked = masked,
             .absolute = deltas == Deltas::absolute,
+            .compact = deltas == Deltas::compact,
             .rounding_key = 0x5eed0000u + seed,
             .indices = indices,
             .weights = std::move(weights),
@@ -93,7 +99,8 @@ struct DeviceSegment {
                 .weights_type = host.weights.type(),
                 .deltas_type = host.deltas.type(),
                 .absolute = host.absolute,
-                .rounding_key = host.rounding_key};
+                .rounding_key = host.rounding_key,
+                .compact = host.compact};
     }
 
     DeviceArray<std::uint32_t> indices;

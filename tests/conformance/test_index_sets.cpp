@@ -152,7 +152,8 @@ Tensor take_truth(const Taking &taking) {
     return target;
 }
 
-std::optional<Tensor> run_take(const Subject &subject, const Settings &settings, const Taking &taking) {
+std::optional<Tensor> run_take(const Subject &subject, const Settings &settings, const Taking &taking,
+                               std::uint64_t columns = 1) {
     Device device(*subject.table, settings);
     const DeviceTensor target(device, taking.target), source(device, taking.source);
     const DeviceArray<std::uint32_t> positions(device, taking.positions);
@@ -160,7 +161,7 @@ std::optional<Tensor> run_take(const Subject &subject, const Settings &settings,
                                   .source = taking.source.size() == 0 ? nullptr : source.data(),
                                   .positions = address_of(positions, taking.positions),
                                   .count = taking.positions.size(),
-                                  .element_bytes = Tensor::width(taking.target.type())};
+                                  .element_bytes = columns * Tensor::width(taking.target.type())};
     if (!device.run(subject, &arguments)) return {};
     BOOST_TEST((source.read() == taking.source));
     return target.read();
@@ -235,6 +236,23 @@ BOOST_DATA_TEST_CASE(matches,
                      subject, length, source_count, type) {
     const Taking taking = make_taking(length, static_cast<std::uint64_t>(source_count), type);
     if (const auto target = run_take(subject, one_thread, taking)) BOOST_TEST((*target == take_truth(taking)));
+}
+
+// An element may be a row of a matrix: as if each of its scalars had been asked for.
+BOOST_DATA_TEST_CASE(takes_rows, data::make(subjects(SPEFT_OPERATION_TAKE)) * data::make({3, 64, 1000}), subject,
+                     columns) {
+    const auto width = static_cast<std::uint64_t>(columns);
+    Taking scalars = make_taking(40, 30, SPEFT_SCALAR_BFLOAT16);
+    const Indices rows = scalars.positions;
+    scalars.target = Tensor(SPEFT_SCALAR_BFLOAT16, make_values(40 * width, Values::special, 1));
+    scalars.source = Tensor(SPEFT_SCALAR_BFLOAT16, make_values(30 * width, Values::special, 2));
+    scalars.positions.clear();
+    for (const std::uint32_t row : rows)
+        for (std::uint64_t column = 0; column < width; ++column)
+            scalars.positions.push_back(row == none ? none : static_cast<std::uint32_t>(row * width + column));
+    Taking by_row = scalars;
+    by_row.positions = rows;
+    if (const auto target = run_take(subject, one_thread, by_row, width)) BOOST_TEST((*target == take_truth(scalars)));
 }
 
 BOOST_DATA_TEST_CASE(does_not_depend_on_settings,

@@ -87,7 +87,7 @@ std::uint64_t disturb(HostSegment &segment) {
 
 // Also a weight that is not trained, which is nobody's business.
 void disturb_the_rest(HostSegment &segment) {
-    for (std::uint64_t i = 1; segment.masked && i < segment.weights.size(); ++i)
+    for (std::uint64_t i = 1; segment.masked && !segment.compact && i < segment.weights.size(); ++i)
         if (!std::binary_search(segment.indices.begin(), segment.indices.end(), i)) {
             segment.weights.set_bits(i, segment.weights.get_bits(i) ^ 1u);
             return;

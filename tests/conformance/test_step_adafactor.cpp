@@ -28,7 +28,7 @@ Expected advance(const FactoredStep &step) {
     for (std::uint64_t j = 0; j < count; ++j) {
         // Rounded, as a gradient is before it is squared.
         gradients[j] = rounded(step.gradient[j] * step.gradient_scale);
-        for (Mean *mean : {&row_means[segment.place(j) / step.columns], &column_means[segment.place(j) % step.columns]}) {
+        for (Mean *mean : {&row_means[segment.index(j) / step.columns], &column_means[segment.index(j) % step.columns]}) {
             mean->sum += gradients[j] * gradients[j] + step.epsilon;
             mean->count += 1;
         }
@@ -44,9 +44,9 @@ Expected advance(const FactoredStep &step) {
             expected.columns[column] = static_cast<double>(step.beta2) * step.columns_state[column] +
                                        step.one_minus_beta2 * mean.sum / mean.count;
     for (std::uint64_t j = 0; j < count; ++j) {
-        double moment = expected.rows[segment.place(j) / step.columns];
+        double moment = expected.rows[segment.index(j) / step.columns];
         if (step.columns > 1)
-            moment *= expected.columns[segment.place(j) % step.columns] / (row_total / static_cast<double>(count));
+            moment *= expected.columns[segment.index(j) % step.columns] / (row_total / static_cast<double>(count));
         directions[j] = gradients[j] / std::sqrt(moment);
         squares += directions[j] * directions[j];
     }

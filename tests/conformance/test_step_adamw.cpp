@@ -50,6 +50,7 @@ const std::vector<Variant> variants = {
     {true, Deltas::float32, true, to_zero, false, SPEFT_STATE_BFLOAT16},
     {false, Deltas::absolute, false, after_update, true, SPEFT_STATE_BFLOAT16},
     {true, Deltas::bfloat16, true, to_original, false, SPEFT_STATE_BLOCKS8},
+    {true, Deltas::compact, false, to_zero},
     {false, Deltas::float32, false, to_zero, true, SPEFT_STATE_BLOCKS8},
     {true, Deltas::float32, false, to_original, false, SPEFT_STATE_FLOAT32, true},
     {false, Deltas::absolute, false, to_zero, false, SPEFT_STATE_FLOAT32, true},

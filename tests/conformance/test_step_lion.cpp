@@ -32,6 +32,7 @@ const std::vector<Variant> variants = {
     {true, Deltas::absolute, to_zero},
     {false, Deltas::float32, to_zero},
     {false, Deltas::absolute, to_zero},
+    {true, Deltas::compact, to_zero},
     {true, Deltas::bfloat16, to_original},
     {true, Deltas::float32, to_zero, SPEFT_STATE_BFLOAT16},
     {false, Deltas::absolute, after_update, SPEFT_STATE_BLOCKS8},

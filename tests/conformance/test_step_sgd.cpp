@@ -34,6 +34,7 @@ const std::vector<Variant> variants = {
     {true, Deltas::float32, true, to_zero},
     {false, Deltas::float32, true, to_zero},
     {false, Deltas::absolute, false, to_zero},
+    {true, Deltas::compact, true, to_zero},
     {true, Deltas::absolute, true, to_zero},
     {true, Deltas::bfloat16, false, to_original},
     {false, Deltas::bfloat16, true, to_zero},

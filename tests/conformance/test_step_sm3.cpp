@@ -15,7 +15,7 @@ void advance(FactoredStep &step) {
     HostSegment &segment = step.segment;
     std::vector<float> rows = step.rows, columns = step.columns_state;
     for (std::uint64_t j = 0; j < segment.count(); ++j) {
-        const std::uint64_t row = segment.place(j) / step.columns, column = segment.place(j) % step.columns;
+        const std::uint64_t row = segment.index(j) / step.columns, column = segment.index(j) % step.columns;
         const float g = rounded(step.gradient[j] * step.gradient_scale);
         const float least = step.columns > 1 && step.columns_state[column] < step.rows[row]
                                 ? step.columns_state[column]
@@ -107,14 +107,14 @@ BOOST_DATA_TEST_CASE(is_near_its_definition_in_float64, data::make(subjects(SPEF
         std::vector<double> moments(count);
         for (std::uint64_t j = 0; j < count; ++j) {
             const double g = static_cast<double>(step.gradient[j]) * step.gradient_scale;
-            const std::uint64_t place = step.segment.place(j);
+            const std::uint64_t place = step.segment.index(j);
             moments[j] = std::min(sums[{'r', place / 40}], sums[{'c', place % 40}]) + g * g;
             const double change = moments[j] == 0 ? 0 : step.learning_rate * g / std::sqrt(moments[j]);
             deltas[j] -= change;
             terms[j] = std::fabs(terms[j]) + std::fabs(change);
         }
         for (std::uint64_t j = 0; j < count; ++j) {
-            const std::uint64_t place = step.segment.place(j);
+            const std::uint64_t place = step.segment.index(j);
             double &row = sums[{'r', place / 40}], &column = sums[{'c', place % 40}];
             row = std::max(row, moments[j]);
             column = std::max(column, moments[j]);

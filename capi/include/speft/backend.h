@@ -332,13 +332,14 @@ typedef struct speft_combine_indices {
     int32_t reserved;
 } speft_combine_indices;
 
-/* target[j] = source[positions[j]], for each j whose position is not UINT32_MAX; the others stay. Bits are copied. */
+/* target[j] = source[positions[j]], for each j whose position is not UINT32_MAX; the others stay. Bits are copied. An
+ * element may be a row of a matrix. */
 typedef struct speft_take {
     void *target;              /* [count] */
     const void *source;
     const uint32_t *positions; /* [count] */
     uint64_t count;
-    uint64_t element_bytes; /* 2 or 4 */
+    uint64_t element_bytes;
 } speft_take;
 
 /* The k largest scores of each row of one tensor, by the rules in selection.h. */
@@ -385,17 +386,21 @@ typedef struct speft_scale {
 typedef struct speft_segment {
     const uint32_t *indices; /* [count], or NULL: all scalars, in order */
     uint64_t count;
-    void *weights;   /* the whole parameter */
+    void *weights;   /* the whole parameter, or [count] when `compact` */
     void *originals; /* [count], the weights' type: θ0 */
     void *deltas;    /* [count]: δ; when `absolute`, the weight itself in float32 */
     int32_t weights_type;
-    int32_t deltas_type; /* FLOAT32, or BFLOAT16 unless `absolute` */
+    int32_t deltas_type; /* FLOAT32, or BFLOAT16 unless `absolute` with weights of their own */
     /* 1: a dense parameter, trained as float32 values instead of differences: wherever round(θ0+δ) is said below, it
      * is round(δ), and decay pulls δ to 0 either way. */
     int32_t absolute;
     /* For a step on bfloat16 deltas: they are rounded up or down at random, with draw_bits(rounding_key, j) of
      * core/base/random.h, so that updates below half a unit in the last place are kept on average. */
     uint32_t rounding_key;
+    /* 1: the weights are those of the selected scalars alone: weights[j] wherever weights[i_j] is said. They may be the
+     * deltas themselves, where these are `absolute` and of one type. */
+    int32_t compact;
+    int32_t reserved;
 } speft_segment;
 
 /* originals[j] = weights[i_j], and no arithmetic on the bits. */
