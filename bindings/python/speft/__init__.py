@@ -47,7 +47,15 @@ from ._errors import (
     Unavailable,
     Unsupported,
 )
-from ._options import SELECTIONS, AdapterState, Hyperparameters, MemoryPlan, Parameter, Reselection
+from ._options import (
+    SELECTIONS,
+    AdapterState,
+    Hyperparameters,
+    MemoryPlan,
+    Parameter,
+    Requantization,
+    Reselection,
+)
 from ._quantization import QuantizedTensor, quantize
 from ._tensor import Tensor, TensorLike, bfloat16
 
@@ -76,6 +84,7 @@ __all__ = [
     "OutOfMemory",
     "Parameter",
     "QuantizedTensor",
+    "Requantization",
     "Reselection",
     "Tensor",
     "TensorLike",

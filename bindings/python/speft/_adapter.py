@@ -21,6 +21,7 @@ from ._options import (
     Hyperparameters,
     MemoryPlan,
     Parameter,
+    Requantization,
     Reselection,
     adapter_options,
     groups_of,
@@ -330,24 +331,30 @@ class Adapter:
     # ---- weights ----
 
     def bind_weights(self, parameter: int | str, weights: TensorLike | QuantizedTensor | None) -> None:
-        """Lends the memory of one parameter, which is trained in place.
+        """Lends the memory of one parameter: dense weights are trained in place, quantized ones beside them.
 
         It may be bound to other memory any time: the contents must have moved with it. The memory is kept
         alive until then, or until it is unbound with None.
 
         Args:
             parameter: which.
-            weights: of the parameter's shape and type, on the context's device, writable.
+            weights: of the parameter's shape and type, on the context's device, writable. Of quantized ones
+                the parameter's type is what they are dequantized to where their values are needed, and only
+                `merge` and `unmerge` write to them; `linear_forward` and `linear_backward` compute with them
+                and their deltas.
 
         Raises:
-            InvalidArgument: another shape, type, device or stride, or read-only.
-            InvalidState: another adapter is merged into overlapping memory, and this one is merged too.
+            InvalidArgument: another shape, type, device or stride, or read-only; scales that are negative or
+                not finite.
+            InvalidState: another adapter is merged into overlapping memory, and this one is merged too; or
+                quantized weights in place of dense ones, or the reverse, before `unmerge`.
+            Unsupported: quantized weights of a parameter in a basis.
         """
         position = self._position(parameter)
         if weights is None:
             native = None
         elif isinstance(weights, QuantizedTensor):
-            native = weights.to_native()
+            native = weights.to_native(writable=True)
         else:
             name = f"the weights of {self._parameters[position].name!r}"
             native = make(
@@ -400,11 +407,13 @@ class Adapter:
     def merge(self) -> None:
         """Writes round(θ0+δ) into the bound weights; nothing to do when merged already, as after `select`.
 
-        A parameter in a basis becomes round(W + VᵀΔU), all of it. The adapter keeps a copy of W, and cannot be
-        trained, until `attach` or `unmerge`.
+        A parameter in a basis becomes round(W + VᵀΔU), all of it. Of a quantized one the blocks that have a
+        delta are quantized anew, which loses small deltas: see `measure_requantization`. Of both the adapter
+        keeps a copy of what was there, and cannot be trained, until `attach` or `unmerge`.
 
         Raises:
-            InvalidArgument: an adapter from a file meets another base model than it was trained on.
+            InvalidArgument: an adapter from a file meets another base model than it was trained on; or a
+                quantized weight would not be finite.
             InvalidState: not selected, not bound, or another adapter is merged into the same memory.
         """
         call(_capi.speft_merge, self.handle)
@@ -412,8 +421,8 @@ class Adapter:
     def attach(self) -> None:
         """Puts what was learned into effect as training needs it, which is how `select` leaves it.
 
-        That is merged, but for parameters in a basis, which have their original bits: `linear_forward` and
-        `linear_backward` apply their deltas. Where there are none it is `merge`.
+        That is merged, but for parameters in a basis and quantized ones, which have their original bits:
+        `linear_forward` and `linear_backward` apply their deltas. Where there are none it is `merge`.
 
         Raises:
             InvalidArgument, InvalidState: as `merge` and `unmerge` do.
@@ -427,6 +436,21 @@ class Adapter:
             InvalidState: a weight is no longer what this adapter wrote there; nothing is written.
         """
         call(_capi.speft_unmerge, self.handle)
+
+    def measure_requantization(self, parameter: int | str | None = None) -> Requantization:
+        """What `merge` has left of the deltas of quantized weights.
+
+        Args:
+            parameter: a quantized one; None: all of them together.
+
+        Raises:
+            InvalidState: not merged.
+            InvalidArgument: the parameter's weights are dense.
+        """
+        position = -1 if parameter is None else self._position(parameter)
+        done = make(_capi.speft_requantization)
+        call(_capi.speft_get_requantization, self.handle, position, done)
+        return Requantization(done.deltas, done.changed, done.relative_error)
 
     # ---- selection ----
 
@@ -681,7 +705,7 @@ class Adapter:
         delta_only: bool = False,
         accumulate: bool = False,
     ) -> None:
-        """out = x (W+Δ)ᵀ, where Δ is not in the weights: in a basis, or of an adapter that is unmerged.
+        """out = x (W+Δ)ᵀ, where Δ is not in the weights: in a basis, beside quantized ones, or unmerged.
 
         Args:
             parameter: which.

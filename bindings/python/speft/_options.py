@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _capi
 from ._call import code_of, int64s, integer, make
 from ._errors import InvalidArgument
 from ._tensor import SCALARS, TensorLike, describe, set_dtype
+
+if TYPE_CHECKING:
+    from ._quantization import QuantizedTensor
 
 SELECTIONS: dict[str, int] = {
     "random": _capi.SPEFT_SELECT_RANDOM,
@@ -110,8 +113,14 @@ class Parameter:
     extent: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, name: str, tensor: TensorLike, *, role: str = "sparse", group: int = 0) -> Parameter:
-        """The parameter that `tensor` holds: its shape and element type."""
+    def of(
+        cls, name: str, tensor: TensorLike | QuantizedTensor, *, role: str = "sparse", group: int = 0
+    ) -> Parameter:
+        """The parameter that `tensor` holds: its shape and element type; of a quantized one those it had."""
+        from ._quantization import QuantizedTensor
+
+        if isinstance(tensor, QuantizedTensor):
+            return cls(name, tensor.shape, tensor.dtype, role, group)
         shape, dtype = describe(name, tensor)
         return cls(name, shape, dtype, role, group)
 
@@ -228,6 +237,22 @@ class Reselection:
     def turnover(self) -> float:
         """The share of the selected scalars that are new."""
         return self.grown / self.selected if self.selected else 0.0
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """What merging into quantized weights has left of the deltas.
+
+    Attributes:
+        deltas: scalars with a delta.
+        changed: of those, how many have got another code; a new scale alone does not count.
+        relative_error: ‖ŵ−w‖/‖w‖ over the blocks that were quantized anew: w is what was dequantized plus its
+            deltas, ŵ what is dequantized now.
+    """
+
+    deltas: int
+    changed: int
+    relative_error: float
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,12 @@ _NESTED_TENSORS = {"nested_absmax", "nested_quant_map"}
 class QuantizedTensor:
     """A quantized weight in bitsandbytes' layout: made by `quantize`, read from a state, or over any memory.
 
-    As the weights of an adapter it is `Unsupported` in this version.
+    `Adapter.bind_weights` takes it: its deltas are trained beside it. ::
+
+        adapter = speft.Adapter(context, [speft.Parameter("w", base.shape, base.dtype)], density=0.01)
+        adapter.bind_weights("w", base)
+        adapter.select()
+        adapter.linear_forward("w", x, y)               # x (W+Δ)ᵀ; linear_backward for its gradient
 
     Attributes:
         kind: ``"nf4"``, ``"fp4"`` or ``"int8"``.
