@@ -26,11 +26,10 @@ speft_status speft_bind_weights(speft_adapter *adapter, int64_t parameter, const
         AdapterCall call(adapter);
         const std::size_t position = call.position(parameter);
         if (!weights) {
-            call->bind(position, nullptr);
+            call->unbind(position);
             return;
         }
-        const TensorView view = read_weights(weights);
-        call->bind(position, &view);
+        std::visit([&](const auto &read) { call->bind(position, read); }, read_weights(weights));
     });
 }
 

@@ -35,21 +35,22 @@ private:
     Turn turn_;
 };
 
-// The same for an adapter.
+// A parameter's position, checked.
+inline std::size_t position_of(const Adapter &adapter, std::int64_t parameter) {
+    const std::size_t count = adapter.parameters().size();
+    if (parameter < 0 || static_cast<std::uint64_t>(parameter) >= count)
+        refuse("parameter must be between 0 and " + std::to_string(count - 1) + "; got " + std::to_string(parameter));
+    return static_cast<std::size_t>(parameter);
+}
+
+// A call on an adapter likewise.
 class AdapterCall {
 public:
     explicit AdapterCall(speft_adapter *handle)
         : adapter_(require(handle, "adapter")->inner), turn_(adapter_->context()) {}
     Adapter *operator->() const { return adapter_.get(); }
 
-    // A parameter's position, checked.
-    std::size_t position(std::int64_t parameter) const {
-        const std::size_t count = adapter_->parameters().size();
-        if (parameter < 0 || static_cast<std::uint64_t>(parameter) >= count)
-            refuse("parameter must be between 0 and " + std::to_string(count - 1) + "; got " +
-                   std::to_string(parameter));
-        return static_cast<std::size_t>(parameter);
-    }
+    std::size_t position(std::int64_t parameter) const { return position_of(*adapter_, parameter); }
 
 private:
     std::shared_ptr<Adapter> adapter_;

@@ -183,6 +183,16 @@ StepOptions read_step_options(const speft_step_options *options) {
     return read;
 }
 
+LinearOptions read_linear_options(const speft_linear_options *options, Direction direction) {
+    const speft_linear_options given = options ? read_struct(options, "linear options") : speft_linear_options{};
+    if (given.layout != SPEFT_LAYOUT_OUT_IN && given.layout != SPEFT_LAYOUT_IN_OUT)
+        refuse("linear options: layout must be SPEFT_LAYOUT_OUT_IN or SPEFT_LAYOUT_IN_OUT; got " +
+               std::to_string(given.layout));
+    const bool transposed = (given.layout == SPEFT_LAYOUT_OUT_IN) == (direction == Direction::forward);
+    return {transposed ? Factor::transposed : Factor::plain, given.accumulate != 0 ? Into::add : Into::replace,
+            given.delta_only != 0};
+}
+
 const speft_progress *read_progress(const speft_progress *progress, speft_progress &copy) {
     if (!progress) return nullptr;
     copy = read_struct(progress, "progress");

@@ -4,9 +4,11 @@
 #include <vector>
 
 #include "core/adapter/adapter.h"
+#include "core/adapter/matrices.h"
 #include "core/optimizer/optimizer_options.h"
 #include "core/selection/selection_options.h"
 #include "speft/adapter.h"
+#include "speft/linear.h"
 #include "speft/optimizer.h"
 #include "speft/selection.h"
 #include "speft/training.h"
@@ -18,6 +20,14 @@ std::vector<Parameter> read_parameters(const speft_parameter *const *parameters,
 // NULL stays none.
 ScoreFunction read_score_function(const speft_score_function *function);
 StepOptions read_step_options(const speft_step_options *options);
+// NULL: the defaults. How the weight of a layer enters the product that is asked for, and where that goes.
+enum class Direction { forward, backward };
+struct LinearOptions {
+    Factor weight_is;
+    Into into;
+    bool delta_only;
+};
+LinearOptions read_linear_options(const speft_linear_options *options, Direction direction);
 // NULL stays NULL; otherwise `copy` holds it.
 const speft_progress *read_progress(const speft_progress *progress, speft_progress &copy);
 

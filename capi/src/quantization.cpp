@@ -2,6 +2,7 @@
 
 #include "capi/src/guard.h"
 #include "capi/src/handles.h"
+#include "capi/src/options.h"
 #include "capi/src/views.h"
 #include "core/quantization/quantize.h"
 
@@ -9,26 +10,12 @@ using namespace speft;
 
 namespace {
 
-std::optional<TensorView> read_optional(const speft_tensor *tensor, const char *name) {
-    if (!tensor) return {};
-    return read_tensor(tensor, name);
-}
-
-QuantizedRecord read_quantized(const speft_weights *quantized) {
-    const speft_weights weights = read_struct(quantized, "quantized");
-    if (weights.kind == SPEFT_WEIGHTS_DENSE) refuse("quantized: kind must not be SPEFT_WEIGHTS_DENSE");
-    const speft_quantization given = read_struct(weights.quantization, "quantized.quantization");
-    QuantizedRecord record;
-    record.kind = weights.kind;
-    record.block = given.block;
-    record.codes = read_tensor(weights.data, "quantized.data");
-    record.absmax = read_tensor(given.absmax, "quantized.absmax");
-    record.levels = read_optional(given.levels, "quantized.levels");
-    record.absmax_absmax = read_optional(given.absmax_absmax, "quantized.absmax_absmax");
-    record.absmax_levels = read_optional(given.absmax_levels, "quantized.absmax_levels");
-    record.absmax_offset = read_optional(given.absmax_offset, "quantized.absmax_offset");
-    record.absmax_block = given.absmax_block;
-    return record;
+void apply(speft_context *context, const speft_weights *quantized, const speft_linear_options *options,
+           Direction direction, const TensorView &inputs, const TensorView &outputs) {
+    ContextCall call(context);
+    const LinearOptions given = read_linear_options(options, direction);
+    if (given.delta_only) refuse("linear options: delta_only must be 0, for there is no delta");
+    multiply(call->device(), inputs, read_quantized(quantized), given.weight_is, outputs, given.into);
 }
 
 }  // namespace
@@ -48,5 +35,21 @@ speft_status speft_dequantize(speft_context *context, const speft_weights *quant
         ContextCall call(context);
         const QuantizedRecord record = read_quantized(quantized);
         dequantize(call->device(), record, read_tensor(weights, "weights"));
+    });
+}
+
+speft_status speft_quantized_forward(speft_context *context, const speft_weights *quantized,
+                                     const speft_linear_options *options, const speft_tensor *x,
+                                     const speft_tensor *y, speft_error **error) {
+    return guard(error, [&] {
+        apply(context, quantized, options, Direction::forward, read_tensor(x, "x"), read_tensor(y, "y"));
+    });
+}
+
+speft_status speft_quantized_backward(speft_context *context, const speft_weights *quantized,
+                                      const speft_linear_options *options, const speft_tensor *dy,
+                                      const speft_tensor *dx, speft_error **error) {
+    return guard(error, [&] {
+        apply(context, quantized, options, Direction::backward, read_tensor(dy, "dy"), read_tensor(dx, "dx"));
     });
 }

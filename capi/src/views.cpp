@@ -23,6 +23,11 @@ void check_strides(const TensorView &view, const std::int64_t *strides, const st
     }
 }
 
+std::optional<TensorView> read_optional(const speft_tensor *tensor, const char *name) {
+    if (!tensor) return {};
+    return read_tensor(tensor, name);
+}
+
 }  // namespace
 
 TensorView read_tensor(const speft_tensor *tensor, const char *name) {
@@ -52,13 +57,30 @@ TensorView read_tensor(const speft_tensor *tensor, const char *name) {
     return view;
 }
 
-TensorView read_weights(const speft_weights *weights) {
+std::variant<TensorView, QuantizedRecord> read_weights(const speft_weights *weights) {
     const speft_weights given = read_struct(weights, "weights");
     if (given.kind < SPEFT_WEIGHTS_DENSE || given.kind > SPEFT_WEIGHTS_INT8)
         refuse("weights: kind must be one of SPEFT_WEIGHTS_…; got " + std::to_string(given.kind));
-    if (given.kind != SPEFT_WEIGHTS_DENSE || given.quantization)
-        refuse_unsupported("weights: quantized weights are not in this version");
+    if (given.kind != SPEFT_WEIGHTS_DENSE) return read_quantized(weights);
+    if (given.quantization) refuse("weights: quantization must be NULL where kind is SPEFT_WEIGHTS_DENSE");
     return read_tensor(given.data, "weights.data");
+}
+
+QuantizedRecord read_quantized(const speft_weights *quantized) {
+    const speft_weights weights = read_struct(quantized, "quantized");
+    if (weights.kind == SPEFT_WEIGHTS_DENSE) refuse("quantized: kind must not be SPEFT_WEIGHTS_DENSE");
+    const speft_quantization given = read_struct(weights.quantization, "quantized.quantization");
+    QuantizedRecord record;
+    record.kind = weights.kind;
+    record.block = given.block;
+    record.codes = read_tensor(weights.data, "quantized.data");
+    record.absmax = read_tensor(given.absmax, "quantized.absmax");
+    record.levels = read_optional(given.levels, "quantized.levels");
+    record.absmax_absmax = read_optional(given.absmax_absmax, "quantized.absmax_absmax");
+    record.absmax_levels = read_optional(given.absmax_levels, "quantized.absmax_levels");
+    record.absmax_offset = read_optional(given.absmax_offset, "quantized.absmax_offset");
+    record.absmax_block = given.absmax_block;
+    return record;
 }
 
 TensorView read_host_indices(const speft_tensor *indices, const char *name) {

@@ -80,7 +80,7 @@ AdapterOptions complete_options(AdapterOptions options) {
 Adapter::Adapter(std::shared_ptr<Context> context, const AdapterOptions &options, std::vector<Parameter> parameters)
     : context_(std::move(context)), options_(complete_options(options)), declared_(parameters),
       parameters_(std::move(parameters)), bases_(parameters_.size()), weights_(parameters_.size()),
-      bound_(parameters_.size()), claims_(parameters_.size()), folded_(parameters_.size()),
+      claims_(parameters_.size()), folded_(parameters_.size()),
       given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
       clock_(options_.selection.method, options_.selection.schedule), moves_(clock_.moves()),
       by_step_(selects_by_step(options_.selection)) {
@@ -108,20 +108,48 @@ Observation Adapter::make_observation() const {
     return Observation(parameters_.size(), statistic_of(options_.selection));
 }
 
-void Adapter::bind(std::size_t parameter, const TensorView *weights) {
+bool Adapter::any_beside() const {
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (beside(index)) return true;
+    return false;
+}
+
+void Adapter::bind(std::size_t parameter, const TensorView &weights) {
     const Parameter &declared = declared_[parameter];
-    if (!weights) {
-        weights_[parameter] = nullptr;
-        bound_[parameter] = false;
-        claims_[parameter] = {};
-        return;
+    check_like(weights, declared, declared.type, device(), "weights");
+    bind(parameter, BoundWeights(weights.data));
+}
+
+void Adapter::bind(std::size_t parameter, const QuantizedRecord &weights) {
+    const Parameter &declared = declared_[parameter];
+    if (declared.role == Role::dense)
+        refuse("'" + declared.name + "' is a dense parameter: all of it is trained, and it cannot be quantized");
+    if (basis(parameter))
+        refuse_unsupported("'" + declared.name + "' is trained in a basis, which quantized weights cannot be");
+    try {
+        const QuantizedWeights quantized(device(), weights, declared.shape);
+        quantized.check_scales(device());
+        bind(parameter, BoundWeights(quantized));
+    } catch (const Failure &failure) {
+        throw Failure(failure.status(), "weights of '" + declared.name + "': " + failure.what());
     }
-    check_like(*weights, declared, declared.type, device(), "weights");
-    if (merged() || (attached() && !basis(parameter)))
-        claims_[parameter] = Claim(weights->data, declared.size * size_of(declared.type), declared.name,
+}
+
+void Adapter::bind(std::size_t parameter, BoundWeights weights) {
+    BoundWeights &bound = weights_[parameter];
+    const bool quantized = weights.quantized();
+    if (residence_ != Residence::unmerged && quantized != static_cast<bool>(bound.quantized()))
+        refuse_state("'" + declared_[parameter].name + "' was bound to " + (quantized ? "dense" : "quantized") +
+                     " weights when its deltas were put into effect: call speft_unmerge before it is bound to others");
+    if (residence_ == Residence::merged || (attached() && !beside(parameter)))
+        claims_[parameter] = Claim(weights.memory(), weights.bytes(declared_[parameter]), declared_[parameter].name,
                                    &claims_[parameter]);
-    weights_[parameter] = weights->data;
-    bound_[parameter] = true;
+    bound = std::move(weights);
+}
+
+void Adapter::unbind(std::size_t parameter) {
+    weights_[parameter].unbind();
+    claims_[parameter] = {};
 }
 
 void Adapter::bind_basis(std::size_t parameter, std::shared_ptr<BasisFactors> basis) {
@@ -132,6 +160,8 @@ void Adapter::bind_basis(std::size_t parameter, std::shared_ptr<BasisFactors> ba
     if (basis) {
         if (options_.selection.method != SPEFT_SELECT_SPARSEGRAD)
             refuse_state("a basis is bound only where the selection method is sparsegrad");
+        if (weights_[parameter].quantized())
+            refuse_unsupported("'" + declared.name + "' has quantized weights, which cannot be trained in a basis");
         if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no basis");
         const Shape shape = {static_cast<std::int64_t>(basis->rows()), static_cast<std::int64_t>(basis->columns())};
         if (declared.shape != shape)
@@ -146,7 +176,7 @@ void Adapter::bind_basis(std::size_t parameter, std::shared_ptr<BasisFactors> ba
 
 void Adapter::require_bound() const {
     for (std::size_t index = 0; index < parameters_.size(); ++index)
-        if (!bound_[index])
+        if (!weights_[index].present())
             refuse_state("the weights of '" + parameters_[index].name + "' are not bound: call speft_bind_weights");
 }
 
@@ -246,10 +276,12 @@ void Adapter::select(const speft_progress *progress) {
         if (options_.selection.method == SPEFT_SELECT_SPARSEGRAD && target.size > 0 && !basis(target.position))
             refuse_state("'" + target.name + "' has no basis: call speft_bind_basis");
     if (any_basis_) check_parameters(parameters_, options_.selection);  // with fewer directions there are fewer scalars
+    for (std::size_t index = 0; index < parameters_.size(); ++index)
+        if (references_[index] && weights_[index].quantized())
+            refuse_state("'" + parameters_[index].name +
+                         "' has quantized weights, which cannot have been trained: weight-change needs dense ones");
     std::vector<Claim> claims = claim_weights(Claimed::in_place);
-    Masks chosen = choose_masks(
-        device(), options_.selection,
-        {parameters_, weights_, *observation_, given_masks_, given_scores_, references_}, progress);
+    Masks chosen = choose_masks(device(), options_.selection, selection_input(), progress);
     std::unique_ptr<Training> made = make_training(std::move(chosen));
     device().zero(made->active.deltas.data(), made->active.deltas.bytes());
     if (options_.selection.schedule.drop == SPEFT_DROP_CHANGE)
@@ -278,7 +310,7 @@ void Adapter::select(const speft_progress *progress) {
 void Adapter::rewind() {
     for (std::size_t index = 0; index < parameters_.size(); ++index)
         if (const Buffer<std::byte> &reference = references_[index])
-            device().copy_within(weights_[index], reference.data(), reference.count());
+            device().copy_within(weights_[index].dense(), reference.data(), reference.count());
 }
 
 ChangedWeights Adapter::make_weights(Masks masks) const {
@@ -311,36 +343,49 @@ std::unique_ptr<Adapter::Training> Adapter::make_training(Masks masks) const {
 std::vector<Claim> Adapter::claim_weights(Claimed which) const {
     std::vector<Claim> claims(parameters_.size());
     for (std::size_t index = 0; index < parameters_.size(); ++index)
-        if (which == Claimed::all || !basis(index))
-            claims[index] = Claim(weights_[index], declared_[index].size * size_of(declared_[index].type),
+        if (which == Claimed::all || !beside(index))
+            claims[index] = Claim(weights_[index].memory(), weights_[index].bytes(declared_[index]),
                                   declared_[index].name, &claims_[index]);
     return claims;
 }
 
-speft_segment Adapter::segment_of(const ChangedWeights &weights, std::size_t parameter) const {
+speft_segment Adapter::segment_of(const ChangedWeights &changed, std::size_t parameter, void *weights) const {
     speft_segment segment{};
-    if (basis(parameter)) return segment;
-    const Masks::Slot &slot = weights.masks.slots[parameter];
+    const Masks::Slot &slot = changed.masks.slots[parameter];
     segment.indices = slot.indices;
     segment.count = static_cast<std::uint64_t>(slot.count);
-    segment.weights = weights_[parameter];
-    segment.originals = weights.originals.data(parameter);
-    segment.deltas = weights.deltas.data(parameter);
+    segment.weights = weights;
+    segment.originals = changed.originals.data(parameter);
+    segment.deltas = changed.deltas.data(parameter);
     segment.weights_type = static_cast<std::int32_t>(parameters_[parameter].type);
     segment.deltas_type = static_cast<std::int32_t>(delta_type(parameter));
     segment.absolute = parameters_[parameter].role == Role::dense;
     return segment;
 }
 
-// Deltas in a basis are a dense parameter of their own, which is all there is: the weights are the deltas.
-speft_segment Adapter::step_segment_of(const ChangedWeights &weights, std::size_t parameter) const {
-    if (!basis(parameter)) return segment_of(weights, parameter);
-    speft_segment segment{};
-    segment.count = static_cast<std::uint64_t>(weights.masks.slots[parameter].count);
-    segment.weights = segment.originals = segment.deltas = weights.deltas.data(parameter);
-    segment.weights_type = segment.deltas_type = SPEFT_SCALAR_FLOAT32;
-    segment.absolute = 1;
+speft_segment Adapter::segment_of(const ChangedWeights &changed, std::size_t parameter) const {
+    return beside(parameter) ? speft_segment{} : segment_of(changed, parameter, weights_[parameter].dense());
+}
+
+// Deltas beside the weights are a dense parameter of their own, which is all there is: the weights are the deltas.
+speft_segment Adapter::step_segment_of(const ChangedWeights &changed, std::size_t parameter) const {
+    if (!beside(parameter)) return segment_of(changed, parameter);
+    speft_segment segment = segment_of(changed, parameter, changed.deltas.data(parameter));
+    segment.originals = segment.deltas;
+    segment.weights_type = segment.deltas_type;
+    segment.compact = segment.absolute = 1;
     return segment;
+}
+
+// round(θ0+δ) of the trained scalars alone, where decay pulls that and not δ to 0.
+Buffer<std::byte> Adapter::stand_in_weights(const ChangedWeights &changed, std::size_t parameter) const {
+    Buffer<std::byte> weights(device(), changed.originals.bytes(parameter));
+    device().copy_within(weights.data(), changed.originals.data(parameter), weights.count());
+    speft_segment segment = segment_of(changed, parameter, weights.data());
+    segment.compact = 1;
+    std::uint64_t differing = 0;
+    device().run(speft_merge_segments{&segment, 1, &differing});
+    return weights;
 }
 
 // One a parameter; those without a changed scalar in the host's weights have count 0.
@@ -357,11 +402,40 @@ std::vector<speft_segment> Adapter::all_segments(const Training &training) const
     return segments;
 }
 
-void Adapter::capture_originals(const ChangedWeights &weights) const {
-    std::vector<speft_segment> segments = segments_of(weights);
+void Adapter::capture_originals(const ChangedWeights &changed) const {
+    std::vector<speft_segment> segments = segments_of(changed);
     for (std::size_t index = 0; index < parameters_.size(); ++index)
         if (references_[index]) segments[index].weights = references_[index].data();
     device().run(speft_capture{segments.data(), segments.size()});
+    for (std::size_t index = 0; index < parameters_.size(); ++index) {
+        if (!weights_[index].quantized() || changed.masks.slots[index].count == 0) continue;
+        Buffer<std::byte> room;  // one at a time
+        const speft_segment segment =
+            segment_of(changed, index, weights_[index].values(device(), declared_[index], room));
+        device().run(speft_capture{&segment, 1});
+    }
+}
+
+const void *Adapter::current_weights(std::size_t parameter, Buffer<std::byte> &room) const {
+    const BoundWeights &bound = weights_[parameter];
+    void *const values = bound.values(device(), declared_[parameter], room);
+    if (!bound.quantized() || !training_) return values;
+    for (const ChangedWeights *changed : {&training_->active, &training_->settled}) {
+        const speft_segment segment = segment_of(*changed, parameter, values);
+        std::uint64_t differing = 0;
+        device().run(speft_merge_segments{&segment, 1, &differing});
+    }
+    return values;
+}
+
+SelectionInput Adapter::selection_input(std::uint64_t round) const {
+    return {parameters_,
+            [this](std::size_t parameter, Buffer<std::byte> &room) { return current_weights(parameter, room); },
+            *observation_,
+            given_masks_,
+            given_scores_,
+            references_,
+            round};
 }
 
 // Dense parameters start at their own values. A −0 becomes +0 on the way, hence the merge: the weights are what the
@@ -454,9 +528,10 @@ double Adapter::clip_gradient(double max_norm) {
 void Adapter::require_attached(const char *what) const {
     if (attached()) return;
     if (residence_ == Residence::merged)
-        refuse_state(std::string("the adapter is merged, its deltas in a basis with it: call speft_attach before ") +
+        refuse_state(std::string("the adapter is merged, with the deltas that are trained beside their weights: call "
+                                 "speft_attach before ") +
                      what);
-    refuse_state(std::string("the adapter is unmerged: call ") + (any_basis_ ? "speft_attach" : "speft_merge") +
+    refuse_state(std::string("the adapter is unmerged: call ") + (any_beside() ? "speft_attach" : "speft_merge") +
                  " before " + what);
 }
 
@@ -483,6 +558,7 @@ void Adapter::step(const StepOptions &options) {
     static const Hyperparameters defaults;
     std::vector<Update> updates;
     std::vector<std::size_t> arrived;
+    std::vector<Buffer<std::byte>> stand_ins;
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         const Parameter &parameter = parameters_[index];
         const auto group = static_cast<std::size_t>(parameter.group);
@@ -501,7 +577,14 @@ void Adapter::step(const StepOptions &options) {
         if (masks.slots[index].count == 0) continue;
         updates.push_back({index, step_segment_of(state.active, index), state.gradients.values(masks, index),
                            options.groups.empty() ? &defaults : &options.groups[group]});
-        updates.back().segment.rounding_key = rounding_key(index);
+        Update &update = updates.back();
+        if (weights_[index].quantized() && update.hyperparameters->decay == SPEFT_DECAY_TO_ZERO &&
+            update.hyperparameters->weight_decay != 0) {
+            stand_ins.push_back(stand_in_weights(state.active, index));
+            update.segment = segment_of(state.active, index, stand_ins.back().data());
+            update.segment.compact = 1;
+        }
+        update.segment.rounding_key = rounding_key(index);
     }
     if (arrived.empty()) refuse_state("no gradient has arrived since the last step");
     std::optional<Candidates::Step> candidates;
@@ -541,9 +624,9 @@ double Adapter::rounding_loss(std::optional<std::size_t> parameter) const {
     const Training &state = training();
     if (parameter && parameters_[*parameter].role == Role::dense)
         refuse("'" + parameters_[*parameter].name + "' is a dense parameter: it is trained as values, not as deltas");
-    if (parameter && basis(*parameter))
+    if (parameter && beside(*parameter))
         refuse("'" + parameters_[*parameter].name +
-               "' is trained in a basis: its deltas are not rounded to its weights");
+               "' is trained beside its weights: its deltas are not rounded to them");
     if (!state.originals_known)
         refuse_state("the original weights are not known yet: call speft_merge on the loaded adapter first");
     std::vector<speft_segment> segments;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/adapter/bound_weights.h"
 #include "core/adapter/candidates.h"
 #include "core/adapter/changed_weights.h"
 #include "core/adapter/context.h"
@@ -73,8 +74,8 @@ public:
     const SelectionOptions &selection() const { return options_.selection; }
     bool selected() const { return training_ != nullptr; }
     // Whether all that was learned is in the weights; and whether the adapter can be trained: where no parameter is
-    // in a basis the two are the same.
-    bool merged() const { return residence_ == Residence::merged || (!any_basis_ && attached()); }
+    // trained beside its weights the two are the same.
+    bool merged() const { return residence_ == Residence::merged || (!any_beside() && attached()); }
     bool attached() const { return residence_ == Residence::attached; }
     std::int64_t steps() const { return steps_; }
     std::int64_t observations() const { return observations_; }
@@ -86,8 +87,9 @@ public:
     }
     std::int64_t next_reselection() const;
 
-    // NULL unbinds.
-    void bind(std::size_t parameter, const TensorView *weights);
+    void bind(std::size_t parameter, const TensorView &weights);
+    void bind(std::size_t parameter, const QuantizedRecord &weights);
+    void unbind(std::size_t parameter);
     // NULL: the ordinary basis.
     void bind_basis(std::size_t parameter, std::shared_ptr<BasisFactors> basis);
 
@@ -112,9 +114,24 @@ public:
     void merge();
     void unmerge();
 
+    // What merging has made of quantized weights, of one parameter or of all.
+    struct Requantization {
+        std::uint64_t deltas = 0;
+        std::uint64_t changed = 0;  // of those scalars: they have another code
+        double squares = 0;         // Σ (ŵ − w)² over what was wanted, of the blocks that were quantized anew
+        double squared_errors = 0;
+    };
+    Requantization requantization(std::optional<std::size_t> parameter) const;
+
     // outputs = inputs (W + Δ)ᵀ, or inputs (W + Δ); of a weight [out, in] the former is the forward product.
     void apply(std::size_t parameter, Factor weight_is, const TensorView &inputs, const TensorView &outputs,
                bool delta_only, Into into);
+    // What it refuses; and the product with W alone, of what it does not.
+    void check_apply(std::size_t parameter, Factor weight_is, const TensorView &inputs, const TensorView &outputs,
+                     bool delta_only) const;
+    void apply_weight(std::size_t parameter, Factor weight_is, const TensorView &inputs, const TensorView &outputs,
+                      Into into);
+    const BoundWeights &weights(std::size_t parameter) const { return weights_[parameter]; }
 
     // Writes the indices of one parameter, [count].
     void copy_mask(std::size_t parameter, std::int64_t *indices) const;
@@ -167,23 +184,34 @@ private:
     void require_selected_step(const char *call) const;
     bool held_gradient() const { return training_ && training_->held && training_->held->any(); }
     const BasisFactors *basis(std::size_t parameter) const { return bases_[parameter].get(); }
+    // Whether its deltas are kept beside its weights, for `apply`, until all of it is merged: those of a basis, and of
+    // quantized weights. All others change their weights in place.
+    bool beside(std::size_t parameter) const { return basis(parameter) || weights_[parameter].quantized(); }
+    bool any_beside() const;
+    void bind(std::size_t parameter, BoundWeights weights);
     std::unique_ptr<Training> make_training(Masks masks) const;
-    // Those that the adapter writes to: all, or those in the ordinary basis.
+    // Those that the adapter writes to: all, or those that it changes in place.
     enum class Claimed { all, in_place };
     std::vector<Claim> claim_weights(Claimed which) const;
     ChangedWeights make_weights(Masks masks) const;
-    // Of its changed scalars in the host's weights: none where it is in a basis.
-    speft_segment segment_of(const ChangedWeights &weights, std::size_t parameter) const;
-    speft_segment step_segment_of(const ChangedWeights &weights, std::size_t parameter) const;
+    // Its changed scalars in these weights, all [size] of them in the declared type.
+    speft_segment segment_of(const ChangedWeights &changed, std::size_t parameter, void *weights) const;
+    // In the host's weights: none where it is trained beside them.
+    speft_segment segment_of(const ChangedWeights &changed, std::size_t parameter) const;
+    speft_segment step_segment_of(const ChangedWeights &changed, std::size_t parameter) const;
+    Buffer<std::byte> stand_in_weights(const ChangedWeights &changed, std::size_t parameter) const;
     void accumulate_trained(Training &state, std::size_t parameter, const Gradient &gradient);
     void require_attached(const char *what) const;
     std::vector<speft_segment> segments_of(const ChangedWeights &weights) const;
     // The active ones of each parameter, then the settled ones of each.
     std::vector<speft_segment> all_segments(const Training &training) const;
-    void capture_originals(const ChangedWeights &weights) const;
+    void capture_originals(const ChangedWeights &changed) const;
+    // As the host's model computes with it now, for `room` see BoundWeights::values.
+    const void *current_weights(std::size_t parameter, Buffer<std::byte> &room) const;
     void learn_originals(Training &training) const;
-    // Learned, or as unmerging left them: of a parameter in a basis no original bits are kept to compare with.
+    // Learned, or as unmerging left them.
     void check_base(Training &training) const;
+    bool has_originals(const Training &training, std::size_t parameter) const;
     // All of them or, when one is not what was merged there, none: INVALID_STATE. One segment a parameter, or several
     // rounds of that.
     void restore_originals(const std::vector<speft_segment> &segments) const;
@@ -199,15 +227,20 @@ private:
     void restore(Training &training, const AdapterRecord &record);
 
     Observation make_observation() const;
+    SelectionInput selection_input(std::uint64_t round = 0) const;
 
     // What is in the weights: merging.cpp.
     void put_in_place(Training &training) const;
-    // Merges a parameter in a basis; what it has begun, `unfold` undoes.
+    // Merges a parameter that is trained beside its weights; what it has begun, `unfold` undoes.
     void fold(const Training &training, std::size_t parameter);
+    void fold_basis(const Training &training, std::size_t parameter) const;
+    Requantization fold_quantized(const Training &training, std::size_t parameter) const;
     void check_folded() const;
     void unfold();
-    SparseMatrix delta_matrix(const Training &training, std::size_t parameter) const;
-    std::uint64_t hash_weights(std::size_t parameter) const;
+    SparseMatrix delta_matrix(const ChangedWeights &changed, std::size_t parameter) const;
+    std::uint64_t hash_weights(std::size_t parameter) const {
+        return weights_[parameter].hash(device(), declared_[parameter]);
+    }
 
     // Masks that move: reselection.cpp and step_selection.cpp.
     void hold(Training &training, std::size_t parameter, const Gradient &gradient) const;
@@ -244,13 +277,14 @@ private:
     std::vector<Parameter> parameters_;  // as they are trained
     std::vector<std::shared_ptr<BasisFactors>> bases_;  // one a parameter; NULL: the ordinary one
     bool any_basis_ = false;
-    std::vector<void *> weights_;  // bound memory; NULL: none
-    std::vector<bool> bound_;
-    std::vector<Claim> claims_;    // one a parameter that the adapter has written to
-    // What merging has replaced of a parameter in a basis: all of its weight; and the hash of what it wrote.
+    std::vector<BoundWeights> weights_;
+    std::vector<Claim> claims_;  // one a parameter that the adapter has written to
+    // What merging has replaced of a parameter that is trained beside its weights: all of them; and the hash of what
+    // it wrote.
     struct Folded {
         Buffer<std::byte> originals;
         std::uint64_t hash = 0;
+        Requantization requantization;
     };
     std::vector<Folded> folded_;  // one a parameter; empty but while merged
 
@@ -260,9 +294,9 @@ private:
     std::vector<Buffer<std::byte>> references_;
 
     std::unique_ptr<Training> training_;
-    // Of what was learned: not in effect; as training needs it, in the weights but for parameters in a basis, whose
-    // deltas `apply` adds; all in the weights. Without such parameters there is no difference between the last two, and
-    // it is called attached.
+    // Of what was learned: not in effect; as training needs it, in the weights but for parameters that are trained
+    // beside them, whose deltas `apply` adds; all in the weights. Without such parameters there is no difference
+    // between the last two, and it is called attached.
     enum class Residence { unmerged, attached, merged };
     Residence residence_ = Residence::unmerged;
     Clock clock_;

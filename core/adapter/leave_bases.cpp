@@ -12,7 +12,7 @@ namespace speft {
 ParameterRecord Adapter::record_ordinary(ParameterRecord stored, std::size_t parameter, double density,
                                          double &kept, double &all) const {
     const Parameter &declared = declared_[parameter];
-    const Buffer<float> delta = basis(parameter)->turn_back(device(), delta_matrix(training(), parameter));
+    const Buffer<float> delta = basis(parameter)->turn_back(device(), delta_matrix(training().active, parameter));
     const auto squares = [&](const float *values, std::uint64_t count) {
         double sum = 0;
         device().run(speft_sum_squares{&values, &count, 1, &sum});
@@ -43,7 +43,7 @@ ParameterRecord Adapter::record_ordinary(ParameterRecord stored, std::size_t par
     speft_segment segment{};
     segment.indices = indices.data();
     segment.count = k;
-    segment.weights = weights_[parameter];
+    segment.weights = weights_[parameter].dense();
     segment.originals = originals.data();
     segment.weights_type = static_cast<std::int32_t>(declared.type);
     device().run(speft_capture{&segment, 1});

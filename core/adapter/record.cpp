@@ -237,7 +237,7 @@ ParameterTraining Adapter::record_training(const Training &state, std::size_t pa
 
 Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record, ScoreFunction score)
     : context_(std::move(context)), options_(options_of(record)), declared_(parameters_of(record)),
-      parameters_(declared_), bases_(parameters_.size()), weights_(parameters_.size()), bound_(parameters_.size()),
+      parameters_(declared_), bases_(parameters_.size()), weights_(parameters_.size()),
       claims_(parameters_.size()), folded_(parameters_.size()),
       given_masks_(parameters_.size()), given_scores_(parameters_.size()), references_(parameters_.size()),
       clock_(options_.selection.method, options_.selection.schedule), moves_(record.training && clock_.moves()),

@@ -243,9 +243,7 @@ std::unique_ptr<Adapter::Training> Adapter::move_by_salience(const Training &bef
                                                              const speft_progress *progress) const {
     const auto round = static_cast<std::uint64_t>(steps_ / options_.selection.schedule.reselect_every);
     std::unique_ptr<Training> after = make_moved_training(
-        before, choose_masks(device(), options_.selection,
-                             {parameters_, weights_, *observation_, given_masks_, given_scores_, references_, round},
-                             progress));
+        before, choose_masks(device(), options_.selection, selection_input(round), progress));
 
     std::vector<OwnedList> settled(parameters_.size());
     for (const Target &target : find_targets(parameters_)) {

@@ -4,6 +4,7 @@
 #include "core/backend/buffer.h"
 #include "core/base/scalar_type.h"
 #include "core/base/status.h"
+#include "core/quantization/quantized_product.h"
 
 namespace speft {
 namespace {
@@ -66,6 +67,30 @@ void dequantize(Device &device, const QuantizedRecord &record, const TensorView 
     arguments.weights = weights.data;
     arguments.weights_type = type;
     device.run(arguments);
+}
+
+void multiply(Device &device, const TensorView &inputs, const QuantizedRecord &record, Factor weight_is,
+              const TensorView &outputs, Into into) {
+    const auto check = [&](const TensorView &tensor, const char *name) {
+        scalar_type_of(tensor, name);
+        if (tensor.shape.size() != 2)
+            refuse(std::string(name) + " must have 2 axes; got shape " + describe(tensor.shape));
+        if (!device.holds(tensor.device))
+            refuse(std::string(name) + " must be on " + describe(device.location()) + "; got " +
+                   describe(tensor.device));
+    };
+    check(inputs, "inputs");
+    check(outputs, "outputs");
+    if (inputs.shape[0] != outputs.shape[0])
+        refuse("inputs and outputs must have as many rows; got " + std::to_string(inputs.shape[0]) + " and " +
+               std::to_string(outputs.shape[0]));
+    Shape shape = {inputs.shape[1], outputs.shape[1]};
+    if (weight_is == Factor::transposed) std::swap(shape[0], shape[1]);
+    const QuantizedWeights weights(device, record, shape);
+    SparseMatrix none;
+    none.rows = static_cast<std::uint64_t>(shape[0]);
+    none.columns = static_cast<std::uint64_t>(shape[1]);
+    if (outputs.size > 0) device.run(make_product(inputs, weights, none, weight_is, outputs, into));
 }
 
 }  // namespace speft

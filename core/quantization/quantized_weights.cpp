@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
+#include <vector>
 
 #include "core/base/scalar_type.h"
 #include "core/base/status.h"
@@ -92,6 +94,23 @@ QuantizedWeights::QuantizedWeights(Device &device, const QuantizedRecord &record
         static_cast<float *>(read_array(device, *record.absmax_offset, float32, 1, "quantized.absmax_offset"));
     absmax_levels_ = read_levels(device, record.absmax_levels, dynamic_levels, "quantized.absmax_levels");
     if (!std::is_sorted(absmax_levels_.begin(), absmax_levels_.end())) refuse("quantized.absmax_levels must rise");
+}
+
+void QuantizedWeights::check_scales(Device &device) const {
+    const auto check = [&](const void *values, std::uint64_t count, float least, const char *name) {
+        std::vector<float> scales(static_cast<std::size_t>(count));
+        device.copy_to_host(scales.data(), values, scales.size() * sizeof(float));
+        for (const float scale : scales)
+            if (!(scale >= least && scale <= std::numeric_limits<float>::max()))
+                refuse(std::string(name) + " must be finite" + (least == 0 ? " and 0 or more" : "") + "; got " +
+                       std::to_string(scale));
+    };
+    if (!quantizes_absmax_) {
+        check(absmax_, blocks_, 0, "quantized.absmax");
+        return;
+    }
+    check(absmax_absmax_, parts(blocks_, absmax_block_), 0, "quantized.absmax_absmax");
+    check(absmax_offset_, 1, std::numeric_limits<float>::lowest(), "quantized.absmax_offset");
 }
 
 speft_quantized_blocks QuantizedWeights::view() const {

@@ -29,6 +29,13 @@ public:
 
     // For the backend; it points into this.
     speft_quantized_blocks view() const;
+    // The host's arrays that quantizing anew would change.
+    void *codes() const { return codes_; }
+    void *absmax() const { return absmax_; }
+    std::uint64_t codes_bytes() const { return coding_ == SPEFT_CODING_INT8 ? size_ : (size_ + 1) / 2; }
+    std::uint64_t absmax_bytes() const { return blocks_ * (quantizes_absmax_ ? 1 : sizeof(float)); }
+    // Refuses scales that no weight can have: negative ones, NaN and infinity. Reads all of them.
+    void check_scales(Device &device) const;
     std::uint64_t size() const { return size_; }
     std::uint64_t block() const { return block_; }
     std::uint64_t blocks() const { return blocks_; }

@@ -130,13 +130,12 @@ void select_rows(Device &device, const speft_score &score, const Target &target,
 
 Masks choose_top(Device &device, const SelectionOptions &options, const SelectionInput &input,
                  const Targets &targets, const speft_progress *progress) {
-    const Scores made = make_scores(device, options, input, targets);
-    const std::vector<speft_score> &scores = made.all;
-    const std::size_t count = scores.size();
+    const std::size_t count = targets.size();
     std::vector<std::uint64_t> counts(count);
     Buffer<std::uint32_t> indices(device, total_budget(options, targets));
     if (options.scope == SPEFT_SCOPE_GLOBAL) {
-        select_top(device, scores.data(), count, indices.count(), indices.data(), counts.data(),
+        const Scores made = make_scores(device, options, input, targets);
+        select_top(device, made.all.data(), count, indices.count(), indices.data(), counts.data(),
                    "the sparse parameters", progress);
         return divide(input, targets, std::move(indices), counts);
     }
@@ -146,11 +145,13 @@ Masks choose_top(Device &device, const SelectionOptions &options, const Selectio
     for (std::size_t target = 0; target < count; ++target) {
         report(progress, target, count);
         if (targets[target].size == 0) continue;
+        const Scores made = make_scores(device, options, input, {targets[target]});  // what they need is then freed
+        const speft_score &score = made.all.front();
         if (by_row) {
-            select_rows(device, scores[target], targets[target], budgets[target], indices.data() + offset);
+            select_rows(device, score, targets[target], budgets[target], indices.data() + offset);
             counts[target] = targets[target].rows * budgets[target];
         } else {
-            select_top(device, &scores[target], 1, budgets[target], indices.data() + offset, &counts[target],
+            select_top(device, &score, 1, budgets[target], indices.data() + offset, &counts[target],
                        "'" + targets[target].name + "'", nullptr);
         }
         offset += counts[target];
@@ -187,24 +188,27 @@ std::uint64_t selection_scratch(const Device &device, const SelectionOptions &op
         for (const speft_select_random &draw : describe_draws(options, targets, 0)) need(draw);
         return bytes;
     }
-    const ScoresPlan plan = plan_scores(device, options, parameters, targets);
-    const std::vector<speft_score> &scores = plan.all;
-    bytes = plan.scratch;
     if (options.scope == SPEFT_SCOPE_GLOBAL) {
-        need(speft_select_top{scores.data(), scores.size(), global_budget(options, targets), nullptr, nullptr, nullptr,
-                              nullptr});
+        const ScoresPlan plan = plan_scores(device, options, parameters, targets);
+        bytes = plan.scratch;
+        need(speft_select_top{plan.all.data(), plan.all.size(), global_budget(options, targets), nullptr, nullptr,
+                              nullptr, nullptr});
         return plan.kept + bytes;
     }
     const bool by_row = options.scope == SPEFT_SCOPE_PER_ROW;
     const std::vector<std::uint64_t> budgets = part_budgets(options, targets);
+    std::uint64_t kept = 0;
     for (std::size_t target = 0; target < targets.size(); ++target) {
+        const ScoresPlan plan = plan_scores(device, options, parameters, {targets[target]});
+        const speft_score &score = plan.all.front();
+        kept = std::max(kept, plan.kept);
+        bytes = std::max(bytes, plan.scratch);
         if (by_row)
-            need(speft_select_rows{scores[target], targets[target].rows, budgets[target], nullptr, nullptr, nullptr,
-                                   nullptr});
+            need(speft_select_rows{score, targets[target].rows, budgets[target], nullptr, nullptr, nullptr, nullptr});
         else
-            need(speft_select_top{&scores[target], 1, budgets[target], nullptr, nullptr, nullptr, nullptr});
+            need(speft_select_top{&score, 1, budgets[target], nullptr, nullptr, nullptr, nullptr});
     }
-    return plan.kept + bytes;
+    return kept + bytes;
 }
 
 }  // namespace speft

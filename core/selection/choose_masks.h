@@ -1,7 +1,9 @@
 // From scores, seeds or the user's own choice to masks.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -14,7 +16,8 @@ namespace speft {
 // What a selection may draw on; a method takes what it needs.
 struct SelectionInput {
     const std::vector<Parameter> &parameters;
-    const std::vector<void *> &weights;  // bound memory, one a parameter
+    // Of a parameter, in its type, for as long as `room` lives; what lies otherwise is put in there.
+    std::function<const void *(std::size_t parameter, Buffer<std::byte> &room)> weights;
     const Observation &observation;
     const std::vector<std::optional<std::vector<std::uint32_t>>> &given_masks;
     const std::vector<Buffer<float>> &given_scores;

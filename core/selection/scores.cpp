@@ -29,6 +29,10 @@ std::int32_t formula_of(std::int32_t method) {
     }
 }
 
+bool reads_weights(std::int32_t formula) {
+    return formula != SPEFT_SCORE_ABS_GRADIENT && formula != SPEFT_SCORE_GIVEN && formula != SPEFT_SCORE_LOW_RANK;
+}
+
 std::uint64_t rank_of(const SelectionOptions &options, const Target &target) {
     const std::uint64_t wanted =
         options.approximation_rank == 0 ? 128 : static_cast<std::uint64_t>(options.approximation_rank);
@@ -50,7 +54,8 @@ void factorize(Device &device, const SelectionOptions &options, const SelectionI
     speft_factorize factorize = describe_factorization(options, input.parameters[target.position], target);
     made.left.emplace_back(device, factorize.rows * factorize.rank);
     made.right.emplace_back(device, factorize.columns * factorize.rank);
-    factorize.weights = input.weights[target.position];
+    Buffer<std::byte> room;
+    factorize.weights = input.weights(target.position, room);
     factorize.left = made.left.back().data();
     factorize.right = made.right.back().data();
     try {
@@ -87,7 +92,9 @@ void call_score_function(Device &device, const SelectionOptions &options, const 
         add.weight = 1;
         device.run(add);
     }
-    const speft_tensor weights = view_of(device, parameter, input.weights[target.position], parameter.type);
+    Buffer<std::byte> room;
+    const void *const values = input.weights(target.position, room);
+    const speft_tensor weights = view_of(device, parameter, const_cast<void *>(values), parameter.type);
     const speft_tensor gradient = view_of(device, parameter, mean.data(), ScalarType::float32);
     const speft_tensor scores = view_of(device, parameter, made.given.back().data(), ScalarType::float32);
     if (options.score.compute(options.score.user, static_cast<std::int64_t>(target.position), &weights,
@@ -123,7 +130,6 @@ Scores make_scores(Device &device, const SelectionOptions &options, const Select
         const std::size_t position = targets[at].position;
         const Parameter &parameter = input.parameters[position];
         speft_score score = outline_score(options, parameter, targets[at]);
-        score.weights = input.weights[position];
         score.total_weight = static_cast<float>(input.observation.total_weight());
         switch (options.method) {
         case SPEFT_SELECT_GIVEN_SCORES:
@@ -151,6 +157,10 @@ Scores make_scores(Device &device, const SelectionOptions &options, const Select
             break;
         default:
             if (needs_observations(options)) score.sums = input.observation.sums(position);
+        }
+        if (reads_weights(score.formula)) {
+            made.weights.emplace_back();
+            score.weights = input.weights(position, made.weights.back());
         }
         made.all.push_back(score);
     }

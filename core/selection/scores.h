@@ -8,11 +8,12 @@
 
 namespace speft {
 
-// The scores of all targets, and what they point to beside weights and observations for as long as they are ranked.
+// The scores of some targets, and what they point to beside weights and observations for as long as they are ranked.
 struct Scores {
     std::vector<speft_score> all;            // one a target
     std::vector<Buffer<float>> left, right;  // of low-rank
     std::vector<Buffer<float>> given;        // of a score function
+    std::vector<Buffer<std::byte>> weights;  // of quantized ones, dequantized
 };
 
 // Throws INVALID_STATE when something the method needs was not given.

@@ -1,48 +1,6 @@
 /* Weights to codes and back: what bitsandbytes' layout says of small cases, and every refusal by name. */
-#include "host.h"
 #include "numbers.h"
-
-enum { ROWS = 5, COLUMNS = 52, SCALARS = ROWS * COLUMNS, BLOCK = 64, BLOCKS = 5, ABSMAX_BLOCK = 64 };
-
-static const speft_dtype uint8 = {SPEFT_CODE_UINT, 8, 1};
-static const speft_dtype int8 = {SPEFT_CODE_INT, 8, 1};
-
-/* A record of all that a quantized weight may have, and the memory that it names. */
-struct quantized {
-    uint8_t codes[SCALARS];
-    float absmax[BLOCKS];
-    uint8_t absmax_codes[BLOCKS];
-    float absmax_absmax[1];
-    float absmax_offset[1];
-    speft_tensor code_view, absmax_view, absmax_absmax_view, absmax_offset_view;
-    speft_quantization quantization;
-    speft_weights weights;
-};
-
-static const int64_t one[] = {1}, five[] = {BLOCKS}, half[] = {SCALARS / 2, 1}, matrix[] = {ROWS, COLUMNS};
-
-static void start(struct quantized *quantized, int32_t kind, int twice) {
-    memset(quantized, 0, sizeof *quantized);
-    memset(quantized->codes, 0xa5, sizeof quantized->codes);
-    const int is_int8 = kind == SPEFT_WEIGHTS_INT8;
-    quantized->code_view = is_int8 ? view(quantized->codes, int8, 2, matrix) : view(quantized->codes, uint8, 2, half);
-    quantized->absmax_view = twice ? view(quantized->absmax_codes, uint8, 1, five)
-                                   : view(quantized->absmax, float32, 1, five);
-    quantized->absmax_absmax_view = view(quantized->absmax_absmax, float32, 1, one);
-    quantized->absmax_offset_view = view(quantized->absmax_offset, float32, 0, NULL);
-    quantized->quantization.struct_size = sizeof quantized->quantization;
-    quantized->quantization.block = is_int8 ? 0 : BLOCK;
-    quantized->quantization.absmax = &quantized->absmax_view;
-    if (twice) {
-        quantized->quantization.absmax_absmax = &quantized->absmax_absmax_view;
-        quantized->quantization.absmax_offset = &quantized->absmax_offset_view;
-        quantized->quantization.absmax_block = ABSMAX_BLOCK;
-    }
-    quantized->weights.struct_size = sizeof quantized->weights;
-    quantized->weights.kind = kind;
-    quantized->weights.data = &quantized->code_view;
-    quantized->weights.quantization = &quantized->quantization;
-}
+#include "quantized.h"
 
 /* The widest step between neighbouring levels, of a scale of 1. */
 static float widest_step(int32_t kind) {
@@ -56,7 +14,7 @@ static void test_round_trip(void) {
     for (int32_t kind = SPEFT_WEIGHTS_NF4; kind <= SPEFT_WEIGHTS_INT8; ++kind) {
         for (int twice = 0; twice < (kind == SPEFT_WEIGHTS_INT8 ? 1 : 2); ++twice) {
             struct quantized quantized;
-            start(&quantized, kind, twice);
+            start_quantized(&quantized, kind, twice);
             const speft_tensor from = view(weights, float32, 2, matrix), to = view(after, float32, 2, matrix);
             CHECK_OK(speft_quantize(context, &from, &quantized.weights, &error));
             CHECK_OK(speft_dequantize(context, &quantized.weights, &to, &error));
@@ -78,7 +36,7 @@ static void test_round_trip(void) {
 static void test_codes(void) {
     speft_context *context = create_context();
     struct quantized quantized;
-    start(&quantized, SPEFT_WEIGHTS_NF4, 0);
+    start_quantized(&quantized, SPEFT_WEIGHTS_NF4, 0);
     const int64_t counts[] = {65}, bytes[] = {33}, two[] = {2};
     float weights[65] = {0};
     weights[0] = 2;
@@ -117,7 +75,7 @@ static void test_types(void) {
     uint16_t weights[SCALARS], after[SCALARS];
     float wide[SCALARS];
     struct quantized quantized;
-    start(&quantized, SPEFT_WEIGHTS_NF4, 0);
+    start_quantized(&quantized, SPEFT_WEIGHTS_NF4, 0);
     for (int i = 0; i < SCALARS; ++i) weights[i] = (uint16_t)(0x3f80 + i % 64); /* from 1 on */
     const speft_tensor from = view(weights, bfloat16, 2, matrix), to = view(after, bfloat16, 2, matrix);
     const speft_tensor to_float = view(wide, float32, 2, matrix);
@@ -138,7 +96,7 @@ static void test_nothing(void) {
     speft_context *context = create_context();
     const int64_t none[] = {0}, rows[] = {BLOCKS, 0};
     struct quantized quantized;
-    start(&quantized, SPEFT_WEIGHTS_NF4, 1);
+    start_quantized(&quantized, SPEFT_WEIGHTS_NF4, 1);
     quantized.code_view.shape = quantized.absmax_view.shape = quantized.absmax_absmax_view.shape = (int64_t *)none;
     quantized.code_view.ndim = 1;
     quantized.absmax_offset[0] = 7;
@@ -147,7 +105,7 @@ static void test_nothing(void) {
     CHECK(quantized.absmax_offset[0] == 0);
     CHECK_OK(speft_dequantize(context, &quantized.weights, &empty, &error));
 
-    start(&quantized, SPEFT_WEIGHTS_INT8, 0);
+    start_quantized(&quantized, SPEFT_WEIGHTS_INT8, 0);
     quantized.code_view.shape = (int64_t *)rows;
     quantized.absmax[3] = 7;
     empty = view(NULL, float32, 2, rows);
@@ -177,7 +135,7 @@ static void check_refused(const struct quantized *quantized, const char *text) {
 #define CHECK_RECORD(kind, twice, text, change)  \
     do {                                         \
         struct quantized quantized;              \
-        start(&quantized, (kind), (twice));      \
+        start_quantized(&quantized, (kind), (twice));      \
         speft_quantization *record = &quantized.quantization; \
         (void)record;                            \
         change;                                  \
@@ -236,7 +194,7 @@ static void test_weights(void) {
     float weights[SCALARS];
     for (int32_t kind = SPEFT_WEIGHTS_NF4; kind <= SPEFT_WEIGHTS_INT8; ++kind) {
         struct quantized quantized;
-        start(&quantized, kind, 0);
+        start_quantized(&quantized, kind, 0);
         const struct quantized before = quantized;
         const float bad[] = {NAN, INFINITY, -INFINITY};
         for (int i = 0; i < COUNT_OF(bad); ++i) {
@@ -249,7 +207,7 @@ static void test_weights(void) {
         }
     }
     struct quantized quantized;
-    start(&quantized, SPEFT_WEIGHTS_NF4, 0);
+    start_quantized(&quantized, SPEFT_WEIGHTS_NF4, 0);
     const speft_tensor indices = view(weights, int64, 1, five);
     CHECK_FAILS(SPEFT_INVALID_ARGUMENT, "weights must be float32",
                 speft_quantize(context, &indices, &quantized.weights, &error));

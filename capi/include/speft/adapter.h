@@ -114,7 +114,10 @@ SPEFT_API void speft_destroy_adapter(speft_adapter *adapter);
 /* Lends the memory of one parameter until it is bound again, unbound with NULL, or the adapter is gone; the structs
  * are copied. Nothing is read or written here: only select, step, reselect, merge and unmerge touch the memory, between
  * their call and their return. It may be bound to other memory before any call, if the contents have moved with it.
- * Shape, type and device must be the parameter's and the context's.
+ * Shape, type and device must be the parameter's and the context's. Of quantized weights the parameter's type is what
+ * they are dequantized to where a call takes their values (saliences, the hash of the base in a file), and scales that
+ * are negative or not finite are refused; while the adapter is attached or merged, dense and quantized weights do not
+ * take each other's place. UNSUPPORTED: quantized weights of a parameter in a basis.
  * While the adapter is merged its memory is claimed, and a binding that overlaps a claim is INVALID_STATE: another
  * adapter's, or another parameter's of this one. Where several parameters have moved, perhaps into each other's old
  * places, unbind all of them first: NULL gives the claim back. */

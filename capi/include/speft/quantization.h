@@ -6,6 +6,7 @@
 #include "context.h"
 #include "error.h"
 #include "export.h"
+#include "linear.h"
 #include "tensor.h"
 #include "weights.h"
 
@@ -21,6 +22,18 @@ SPEFT_API speft_status speft_quantize(speft_context *context, const speft_tensor
 /* `weights`: float32, bfloat16 or float16, the caller's, in the shape that was quantized. */
 SPEFT_API speft_status speft_dequantize(speft_context *context, const speft_weights *quantized,
                                         const speft_tensor *weights, speft_error **error);
+
+/* y = x Wᵀ with a quantized W [out, in], or [in, out] with that layout, of which no dense copy is made: x [tokens, in],
+ * y [tokens, out], the caller's, float32, bfloat16 or float16. `options` as in linear.h, or NULL; `delta_only` must be
+ * 0. Layers that an adapter trains are speft_linear_forward's. */
+SPEFT_API speft_status speft_quantized_forward(speft_context *context, const speft_weights *quantized,
+                                               const speft_linear_options *options, const speft_tensor *x,
+                                               const speft_tensor *y, speft_error **error);
+
+/* dx = dy W. */
+SPEFT_API speft_status speft_quantized_backward(speft_context *context, const speft_weights *quantized,
+                                                const speft_linear_options *options, const speft_tensor *dy,
+                                                const speft_tensor *dx, speft_error **error);
 
 SPEFT_END_DECLS
 

@@ -11,8 +11,8 @@
 /* `speft_weights.kind` */
 enum {
     SPEFT_WEIGHTS_DENSE = 0,
-    /* 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. Can be quantized and dequantized; as
-     * the weights of an adapter UNSUPPORTED in this version, as is INT8. */
+    /* 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. An adapter trains its deltas beside
+     * quantized weights, which only merging changes: linear.h applies both. */
     SPEFT_WEIGHTS_NF4 = 1,
     SPEFT_WEIGHTS_FP4 = 2,
     /* int8 with a scale a row: round(w·127/absmax). A row is what the last axis holds. */
@@ -43,7 +43,7 @@ typedef struct speft_weights {
     int32_t kind;
     /* DENSE: the weights, in the shape of the parameter (or of the part this process holds). float32, bfloat16 or
      * float16. INT8: the codes, int8, in the shape of the weight. Otherwise the codes, uint8 [ceil(N / 2)], the first
-     * of two in the upper half of a byte. Written in place by step, merge and unmerge when DENSE, never otherwise. */
+     * of two in the upper half of a byte. Written in place by step, merge and unmerge when DENSE, otherwise by merge and unmerge alone, as are the absmax. */
     const speft_tensor *data;
     /* NULL when DENSE. */
     const speft_quantization *quantization;
