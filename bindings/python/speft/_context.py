@@ -10,7 +10,7 @@ from typing import Any
 from . import _capi
 from ._call import call, code_of, integer, make
 from ._errors import InvalidState, Unavailable
-from ._options import LOG_LEVELS, name_of
+from ._options import LAYOUTS, LOG_LEVELS, name_of
 from ._quantization import QuantizedTensor
 from ._tensor import TensorLike, borrow
 
@@ -154,6 +154,40 @@ class Context:
         """Writes quantized weights into `out`: float32, bfloat16 or float16, of the weight's shape."""
         call(_capi.speft_dequantize, self.handle, quantized.to_native(), borrow("out", out, writable=True))
 
+    def quantized_forward(
+        self,
+        quantized: QuantizedTensor,
+        x: TensorLike,
+        out: TensorLike,
+        *,
+        layout: str = "out_in",
+        accumulate: bool = False,
+    ) -> None:
+        """out = x Wᵀ, of which no dense W is made. A layer that an adapter trains: `Adapter.linear_forward`.
+
+        Args:
+            quantized: W.
+            x, out: [tokens, in] and [tokens, out], float32, bfloat16 or float16.
+            layout: of W: ``"out_in"`` or ``"in_out"``.
+            accumulate: added to what `out` holds.
+
+        Raises:
+            InvalidArgument: shapes or types do not fit.
+        """
+        self._multiply(_capi.speft_quantized_forward, quantized, layout, accumulate, {"x": x}, out)
+
+    def quantized_backward(
+        self,
+        quantized: QuantizedTensor,
+        dy: TensorLike,
+        out: TensorLike,
+        *,
+        layout: str = "out_in",
+        accumulate: bool = False,
+    ) -> None:
+        """out = dy W: dy [tokens, out], out [tokens, in]; otherwise as `quantized_forward`."""
+        self._multiply(_capi.speft_quantized_backward, quantized, layout, accumulate, {"dy": dy}, out)
+
     def close(self) -> None:
         """Lets go of the context; its adapters keep what they need. Twice is fine."""
         self._owned = None
@@ -166,6 +200,23 @@ class Context:
 
     def __repr__(self) -> str:
         return "speft.Context(closed)" if self._owned is None else f"speft.Context(backend={self.backend!r})"
+
+    def _multiply(
+        self,
+        function: Callable[..., Any],
+        quantized: QuantizedTensor,
+        layout: str,
+        accumulate: bool,
+        given: dict[str, TensorLike],
+        out: TensorLike,
+    ) -> None:
+        options = make(
+            _capi.speft_linear_options,
+            layout=code_of("layout", layout, LAYOUTS),
+            accumulate=int(accumulate),
+        )
+        views = [borrow(name, tensor) for name, tensor in given.items()] + [borrow("out", out, writable=True)]
+        call(function, self.handle, quantized.to_native(), options, *views)
 
     def _implementation_name(self, operation: str, index: int) -> str | None:
         name: str | None = call(_capi.speft_get_implementation_name, self.handle, operation, index)

@@ -20,9 +20,10 @@
 """
 
 from ._adapter import SparseAdapter
+from ._quantized import QuantizedLinear, quantize_layers
 from ._targets import SparseValues
 
-__all__ = ["SparseAdapter", "SparseValues"]
+__all__ = ["QuantizedLinear", "SparseAdapter", "SparseValues", "quantize_layers"]
 
-for _public in (SparseAdapter, SparseValues):
+for _public in (QuantizedLinear, SparseAdapter, SparseValues, quantize_layers):
     _public.__module__ = __name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,8 +23,9 @@ from ._bases import Bases
 from ._capture import capture_layers, hook_gradient
 from ._grasp import hessian_products
 from ._host import expose_values, ignore_in_data_parallel, train_only
+from ._quantized import multiply
 from ._synflow import flow_gradients
-from ._targets import SparseValues, Target, device_of, find_parameters, resolve
+from ._targets import SparseValues, Target, device_of, examine, find_parameters, resolve
 
 Patterns = str | Sequence[str]
 
@@ -42,6 +44,9 @@ _WITHOUT_GRADIENTS = (
     "mask",
     "scores",
 )
+
+# Selections that need dense weights: they write to them, or differentiate by them.
+_OF_DENSE_WEIGHTS = ("synflow", "grasp", "grasp-code", "weight-change", "sparsegrad")
 
 # Selections of each step's own gradient.
 _BY_STEP = ("sparsegrad", "meprop")
@@ -207,6 +212,9 @@ class SparseAdapter(torch.optim.Optimizer):
             raise InvalidArgument(
                 "selection 'wanda' ranks by the inputs of layers: use gradient='activations'"
             )
+        for target in trained:
+            if target.quantized is not None and method in _OF_DENSE_WEIGHTS:
+                raise Unsupported(f"selection {method!r} needs dense weights; {target.name!r} is quantized")
         if method == "sparsegrad" and gradient == "dense":
             raise InvalidArgument("selection 'sparsegrad' replaces layers: use gradient='activations'")
         if density is None and budget is None and rank is None and method != "mask":
@@ -696,7 +704,7 @@ class SparseAdapter(torch.optim.Optimizer):
     @staticmethod
     def _bind(native: Adapter, trained: Sequence[Target] | None) -> None:
         for index in range(len(native.parameters)):
-            native.bind_weights(index, None if trained is None else trained[index].weight.detach())
+            native.bind_weights(index, None if trained is None else trained[index].binding)
 
     # ---- its end ----
 
@@ -731,21 +739,26 @@ class SparseAdapter(torch.optim.Optimizer):
         """Whether dense gradients are taken as they arrive."""
         return self.capturing and (self._selected or self._estimating)
 
-    @property
-    def multiplying(self) -> bool:
-        """Whether layers compute by the library, with deltas that are not in their weights."""
-        if not self._in_basis or not self._selected or self._closed:
+    def multiplying(self, target: Target) -> bool:
+        """Whether the target's layers compute by the library: quantized, or with deltas that are beside W."""
+        if self._closed:
             return False
-        state = self._native.state
-        return state.attached and not state.merged
+        return target.quantized is not None or (self._in_basis and self._applies_deltas)
+
+    @property
+    def _applies_deltas(self) -> bool:
+        """Whether the deltas of what is trained beside its weights are in effect, and not merged."""
+        return self._selected and self._native.state.attached and not self._native.state.merged
 
     def multiply(self, target: Target, inputs: torch.Tensor, *, layout: str, forward: bool) -> torch.Tensor:
         """inputs (W+Δ)ᵀ, or inputs (W+Δ) of the backward pass: [tokens, …] of the inputs' type."""
         self._refresh()
+        if not self._applies_deltas:  # before the selection, unmerged, or merged
+            assert target.quantized is not None
+            return multiply(self._native.context, target.quantized, inputs, layout=layout, forward=forward)
         axis = 0 if (layout == "out_in") == forward else 1
-        outputs = torch.empty(
-            inputs.shape[0], target.weight.shape[axis], dtype=inputs.dtype, device=inputs.device
-        )
+        features = target.binding.shape[axis]
+        outputs = torch.empty(inputs.shape[0], features, dtype=inputs.dtype, device=inputs.device)
         product = self._native.linear_forward if forward else self._native.linear_backward
         product(target.index, inputs, outputs, layout=layout)
         return outputs
@@ -916,7 +929,7 @@ class SparseAdapter(torch.optim.Optimizer):
             hyperparameters["decay"] = "after" if method in ("spiel-ag", "spiel-ma") else "original"
         for index, target in enumerate(trained):
             target.index = index
-            native.bind_weights(index, target.weight.detach())
+            native.bind_weights(index, target.binding)
         dense = [target.weight for target in trained if target.dense]
         groups: list[dict[str, Any]] = [{"params": [], "name": "sparse"}, {"params": dense, "name": "dense"}]
         super().__init__(groups, hyperparameters)
@@ -943,7 +956,8 @@ class SparseAdapter(torch.optim.Optimizer):
             for target in self._targets:
                 self._undo.append(tap(target, self))
             self._undo.append(ignore_in_data_parallel(model, self._targets))
-            self._undo.append(train_only(model, [target.weight for target in trained]))
+            differentiable = [target.weight for target in trained if target.quantized is None]
+            self._undo.append(train_only(model, differentiable))
             if native.state.selected:
                 self.attach()
                 self._expose()
@@ -981,8 +995,8 @@ class SparseAdapter(torch.optim.Optimizer):
         for target in moved:
             self._native.bind_weights(target.index, None)
         for target in moved:
-            self._native.bind_weights(target.index, target.weight.detach())
-            target.address = target.weight.data_ptr()
+            target.find_quantized()
+            self._native.bind_weights(target.index, target.binding)
 
     def _announce_change(self) -> None:
         """Tells autograd that the weights were written to, so that a stale graph is noticed."""
@@ -1025,7 +1039,12 @@ def _fill_scores(score: ScoreFunction) -> Callable[..., None]:
 def _count_model_scalars(model: nn.Module, density_of: str) -> int | None:
     if density_of not in ("targets", "model"):
         raise InvalidArgument(f"density_of must be 'targets' or 'model', got {density_of!r}")
-    return sum(weight.numel() for weight in model.parameters()) if density_of == "model" else None
+    if density_of == "targets":
+        return None
+    parameters = [target for _, target in find_parameters(model)]
+    for target in parameters:
+        target.find_quantized()  # whose codes are not its scalars
+    return sum(math.prod(target.binding.shape) for target in parameters)
 
 
 def _make_context(device: torch.device, backend: str, threads: int) -> Context:
@@ -1043,7 +1062,7 @@ def _describe(native: Adapter) -> str:
 
 def _declare(target: Target) -> Parameter:
     role, group = ("dense", 1) if target.dense else ("sparse", 0)
-    return Parameter.of(target.name, target.weight.detach(), role=role, group=group)
+    return Parameter.of(target.name, target.binding, role=role, group=group)
 
 
 def _match(native: Adapter, model: nn.Module, path: str | os.PathLike[str]) -> list[Target]:
@@ -1058,4 +1077,5 @@ def _match(native: Adapter, model: nn.Module, path: str | os.PathLike[str]) -> l
             )
         target.name, target.dense = parameter.name, parameter.role == "dense"
         trained.append(target)
+    examine(trained)
     return trained

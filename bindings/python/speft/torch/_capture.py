@@ -16,6 +16,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from .._errors import InvalidArgument
+from ._quantized import Multiplier, Product, QuantizedLinear
 from ._targets import Target
 
 
@@ -30,9 +31,8 @@ class Receiver(Protocol):
     def taking_dense(self) -> bool:
         """Whether dense gradients are taken as they arrive."""
 
-    @property
-    def multiplying(self) -> bool:
-        """Whether layers compute by `multiply` now."""
+    def multiplying(self, target: Target) -> bool:
+        """Whether the target's layers compute by `multiply` now."""
 
     def multiply(self, target: Target, inputs: torch.Tensor, *, layout: str, forward: bool) -> torch.Tensor:
         """The product of [tokens, features] with the target's weight and its delta."""
@@ -47,7 +47,10 @@ class Receiver(Protocol):
 def layout_of(module: nn.Module) -> str | None:
     """How the weight of a linear layer lies, or None when the module is not one."""
     conv1d = getattr(sys.modules.get("transformers.pytorch_utils"), "Conv1D", None)
-    for kind, layout in ((nn.Linear, "out_in"), (conv1d, "in_out")):
+    quantized = sys.modules.get("bitsandbytes.nn")
+    of_4bits, of_int8 = (getattr(quantized, name, None) for name in ("Linear4bit", "Linear8bitLt"))
+    kinds = (nn.Linear, QuantizedLinear, of_4bits, of_int8)
+    for kind, layout in (*((kind, "out_in") for kind in kinds), (conv1d, "in_out")):
         # A subclass that computes something else is no linear layer.
         if kind is not None and isinstance(module, kind) and type(module).forward is kind.forward:
             return layout
@@ -75,9 +78,9 @@ class CapturedForward:
     def __call__(self, *arguments: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
         weight = self.module.weight
         receiver = self._receiver()
-        if receiver is not None and receiver.multiplying:
+        if receiver is not None and receiver.multiplying(self.target):
             (x,) = (*arguments, *named.values())
-            y: torch.Tensor = _Multiply.apply(x, weight, self, receiver)
+            y: torch.Tensor = Product.apply(x, self.target.handle, _Layer(self, receiver))
             bias = self.module.bias
             return y if bias is None else y + bias.to(y.dtype)
         if not (torch.is_grad_enabled() and weight.requires_grad) or self.receiver is None:
@@ -123,6 +126,10 @@ def capture_layers(target: Target, receiver: Receiver) -> Callable[[], None]:
 
 def hook_gradient(target: Target, receiver: Receiver) -> Callable[[], None]:
     """Hands every dense gradient of the target over while its receiver takes them; returns what ends that."""
+    if target.quantized is not None:
+        raise InvalidArgument(
+            f"target {target.name!r} is quantized, and has no dense gradient: use gradient='activations'"
+        )
     reference = weakref.ref(receiver)
 
     def hand_over(weight: torch.Tensor) -> None:
@@ -173,32 +180,20 @@ class _Capture(torch.autograd.Function):
         return dx, None, bias_gradient, None
 
 
-class _Multiply(torch.autograd.Function):
-    """A linear layer without its bias whose delta is not in its weight: both products are the library's."""
+class _Layer(Multiplier):
+    """A layer whose products are the library's: its delta is not in its weight, or its weight is quantized."""
 
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, layer: CapturedForward, receiver: Receiver
-    ) -> torch.Tensor:
-        autocast = torch.is_autocast_enabled(x.device.type)
-        dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
-        inputs = x.detach().to(dtype).reshape(-1, x.shape[-1]).contiguous()
-        y = receiver.multiply(layer.target, inputs, layout=layer.layout, forward=True)
-        ctx.layer, ctx.receiver = layer, receiver
-        ctx.input_shape, ctx.input_dtype = x.shape, x.dtype
-        ctx.save_for_backward(inputs, weight)  # the weight tells when a step has come between
-        return y.view(*x.shape[:-1], y.shape[-1])
+    def __init__(self, layer: CapturedForward, receiver: Receiver):
+        self._layer = layer
+        self._receiver = receiver
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inputs, _ = ctx.saved_tensors
-        layer, receiver = ctx.layer, ctx.receiver
-        tokens = dy.detach().reshape(-1, dy.shape[-1]).contiguous()
-        if ctx.needs_input_grad[1] and receiver.capturing:
-            receiver.receive(layer.target, x=inputs, dy=tokens, layout=layer.layout)
-        dx = None
-        if ctx.needs_input_grad[0]:
-            dx = receiver.multiply(layer.target, tokens, layout=layer.layout, forward=False)
-            dx = dx.view(ctx.input_shape).to(ctx.input_dtype)
-        return dx, None, None, None
+    def multiply(self, inputs: torch.Tensor, *, forward: bool) -> torch.Tensor:
+        return self._receiver.multiply(self._layer.target, inputs, layout=self._layer.layout, forward=forward)
+
+    def receive(self, x: torch.Tensor, dy: torch.Tensor, examples: int) -> None:
+        if self._receiver.capturing:
+            self._receiver.receive(self._layer.target, x=x, dy=dy, layout=self._layer.layout, examples=examples)
+
+    @property
+    def watched(self) -> torch.Tensor:
+        return self._layer.target.weight

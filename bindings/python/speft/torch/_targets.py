@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from .._errors import InvalidArgument
+from .._quantization import QuantizedTensor
+from ._quantized import read_quantized
 
 
 class SparseValues(nn.Parameter):
@@ -26,6 +28,9 @@ class Target:
 
     A tied parameter is one target; `places` are all the (module, attribute) where the model has it, and its
     name is the first of its names. Where it lies is remembered, to notice when the host moves it.
+
+    Of a layer with quantized weights `weight` holds the codes, for which autograd has no gradients: `handle`
+    stands for them in its graph.
     """
 
     name: str
@@ -36,6 +41,8 @@ class Target:
     values: SparseValues | None = None
     gradient: torch.Tensor | None = None
     received: bool = False  # whether `gradient` has been accumulated by the library since the last clear
+    quantized: QuantizedTensor | None = field(init=False, default=None)
+    handle: torch.Tensor = field(init=False)
     address: int = field(init=False)
     device: torch.device = field(init=False)
     dtype: torch.dtype = field(init=False)
@@ -44,6 +51,24 @@ class Target:
     def __post_init__(self) -> None:
         self.device, self.dtype, self.shape = self.weight.device, self.weight.dtype, self.weight.shape
         self.address = self.weight.data_ptr()
+        self.handle = self.weight
+
+    def find_quantized(self) -> None:
+        """Looks whether the layers have quantized weights, once all places are known, and again when moved.
+
+        Raises:
+            InvalidArgument: they have, in a form that is not known; the message names it.
+        """
+        module, attribute = self.places[0]
+        self.quantized = read_quantized(self.name, module, attribute)
+        self.address = self.weight.data_ptr()
+        if self.quantized is not None and self.handle is self.weight:
+            self.handle = torch.zeros(0, requires_grad=True)
+
+    @property
+    def binding(self) -> torch.Tensor | QuantizedTensor:
+        """What the library computes with."""
+        return self.weight.detach() if self.quantized is None else self.quantized
 
     def has_moved(self) -> bool:
         """Whether the host has moved the weight to other memory of the same device.
@@ -56,11 +81,10 @@ class Target:
                 raise InvalidArgument(
                     f"parameter {self.name!r} of the model has been replaced by another tensor"
                 )
-        for what, expected, actual in (
-            ("device", self.device, self.weight.device),
-            ("shape", tuple(self.shape), tuple(self.weight.shape)),
-            ("type", self.dtype, self.weight.dtype),
-        ):
+        kept = [("device", self.device, self.weight.device), ("type", self.dtype, self.weight.dtype)]
+        if self.quantized is None:  # codes are packed this way or that
+            kept.append(("shape", tuple(self.shape), tuple(self.weight.shape)))
+        for what, expected, actual in kept:
             if expected != actual:
                 raise InvalidArgument(
                     f"parameter {self.name!r} must keep its {what} while an adapter trains it: "
@@ -93,6 +117,7 @@ def resolve(model: nn.Module, sparse: str | Sequence[str], dense: str | Sequence
             chosen.append(target)
     if not chosen:
         raise InvalidArgument("targets: at least one pattern is needed, there or in dense")
+    examine(chosen)
     return chosen
 
 
@@ -107,6 +132,14 @@ def find_parameters(model: nn.Module) -> list[tuple[list[str], Target]]:
         names.append(name)
         target.places.append((model.get_submodule(path), attribute))
     return list(found.values())
+
+
+def examine(targets: Iterable[Target]) -> None:
+    """Finds out which of the chosen ones are quantized."""
+    for target in targets:
+        target.find_quantized()
+        if target.quantized is not None and target.dense:
+            raise InvalidArgument(f"parameter {target.name!r} is quantized: it cannot be trained in full")
 
 
 def device_of(targets: Iterable[Target]) -> torch.device:
