@@ -6,6 +6,7 @@
  *
  *     speft_context **context, speft_adapter **adapter, **ordinary, speft_basis **basis    a new handle, the caller's
  *     speft_error **error                                                       always the last parameter
+ *     speft_adapter *const *adapters, const int64_t *parameters                 arrays of the host's
  *     speft_tensor *gradient, *deltas, *u, *v                                    a view on the library's memory
  *     const speft_tensor *                                                      a view on the host's memory
  *     int64_t *count, double *norm, double *share, const char **name            a plain result */

@@ -49,6 +49,7 @@ ADDRESS(void *)
 ADDRESS(const void *)
 ADDRESS(int64_t *)
 ADDRESS(const int64_t *)
+ADDRESS(speft_adapter *const *)
 ADDRESS(const speft_parameter *const *)
 ADDRESS(const speft_hyperparameters *const *)
 

@@ -63,6 +63,14 @@ HANDLE(context)
 HANDLE(adapter)
 HANDLE(basis)
 
+/* Several are a tuple or a list, which keeps them alive; the array of addresses is this call's. */
+%typemap(in) speft_adapter *const *adapters (speft_adapter **addresses = NULL) {
+    addresses = read_adapters($input);
+    if (!addresses) SWIG_fail;
+    $1 = addresses;
+}
+%typemap(freearg) speft_adapter *const *adapters "PyMem_RawFree(addresses$argnum);"
+
 /* ---- plain results ---- */
 
 %typemap(in, numinputs=0) int64_t *count (int64_t count = 0) "$1 = &count;"
@@ -141,6 +149,15 @@ BUFFER(void *data)
 BUFFER(const void *bytes)
 BUFFER(const speft_parameter *const *)
 BUFFER(const speft_hyperparameters *const *)
+
+/* As many as there are adapters. */
+%typemap(in) (const int64_t *parameters, int64_t count) {
+    Py_buffer buffer;
+    if (PyObject_GetBuffer($input, &buffer, PyBUF_SIMPLE) != 0) SWIG_fail;
+    $1 = buffer.buf;
+    $2 = buffer.len / (Py_ssize_t)sizeof *$1;
+    PyBuffer_Release(&buffer);
+}
 
 %typemap(out) int64_t *shape, const int64_t *shape {
     $result = PyTuple_New(arg1->ndim);
