@@ -626,7 +626,7 @@ double Adapter::rounding_loss(std::optional<std::size_t> parameter) const {
         refuse("'" + parameters_[*parameter].name + "' is a dense parameter: it is trained as values, not as deltas");
     if (parameter && beside(*parameter))
         refuse("'" + parameters_[*parameter].name +
-               "' is trained beside its weights: its deltas are not rounded to them");
+               "' is trained beside its weights, in a basis or quantized: its deltas are not rounded to them");
     if (!state.originals_known)
         refuse_state("the original weights are not known yet: call speft_merge on the loaded adapter first");
     std::vector<speft_segment> segments;

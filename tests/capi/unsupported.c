@@ -1,23 +1,6 @@
 /* What the headers declare and this version does not have: UNSUPPORTED with a message, and nothing else happens. */
 #include "scene.h"
 
-static void test_quantized_weights(void) {
-    struct scene scene;
-    start_scene(&scene);
-    for (int32_t kind = SPEFT_WEIGHTS_NF4; kind <= SPEFT_WEIGHTS_INT8; ++kind) {
-        speft_weights weights = dense_weights(&scene.weight_views[QUERY]);
-        weights.kind = kind;
-        CHECK_REFUSED(&scene, SPEFT_UNSUPPORTED, "weights",
-                      speft_bind_weights(scene.adapter, QUERY, &weights, &error));
-    }
-    /* What was bound before still is. */
-    observe_scene(&scene);
-    CHECK_OK(speft_select(scene.adapter, NULL, &error));
-    destroy_scene(&scene);
-}
-
-/* ---- values of options ---- */
-
 static void test_later_adapter_options(void) {
     speft_context *context = create_context();
     speft_adapter *adapter = NULL;
@@ -66,7 +49,6 @@ static void test_control_buffers(void) {
 }
 
 int main(void) {
-    RUN(test_quantized_weights);
     RUN(test_later_adapter_options);
     RUN(test_control_buffers);
     return check_result();

@@ -100,7 +100,8 @@ struct DeviceSegment {
                 .deltas_type = host.deltas.type(),
                 .absolute = host.absolute,
                 .rounding_key = host.rounding_key,
-                .compact = host.compact};
+                .compact = host.compact,
+                .reserved = 0};
     }
 
     DeviceArray<std::uint32_t> indices;

@@ -29,20 +29,21 @@ DEFINE_HANDLE(context)
 DEFINE_HANDLE(adapter)
 DEFINE_HANDLE(basis)
 
-/* The addresses in a tuple or a list of capsules, to be freed with PyMem_RawFree; NULL with an exception set. */
+/* The addresses in a tuple or a list of capsules, which keeps them alive, to be freed with PyMem_RawFree; NULL with an
+ * exception set. */
 static speft_adapter **read_adapters(PyObject *capsules) {
-    PyObject *items = PySequence_Fast(capsules, "adapters must be a tuple or a list of handles");
-    if (!items) return NULL;
-    const Py_ssize_t count = PySequence_Fast_GET_SIZE(items);
+    const Py_ssize_t count = PySequence_Size(capsules);
+    if (count < 0) return NULL;
     speft_adapter **addresses = PyMem_RawCalloc((size_t)(count > 0 ? count : 1), sizeof *addresses);
     if (!addresses) PyErr_NoMemory();
     for (Py_ssize_t at = 0; addresses && at < count; ++at) {
-        addresses[at] = PyCapsule_GetPointer(PySequence_Fast_GET_ITEM(items, at), "speft_adapter");
+        PyObject *capsule = PySequence_GetItem(capsules, at);
+        addresses[at] = capsule ? PyCapsule_GetPointer(capsule, "speft_adapter") : NULL;
+        Py_XDECREF(capsule);
         if (addresses[at]) continue;
         PyMem_RawFree(addresses);
         addresses = NULL;
     }
-    Py_DECREF(items);
     return addresses;
 }
 

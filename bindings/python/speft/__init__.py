@@ -30,7 +30,7 @@ if _capi.speft_abi_version() != _capi.SPEFT_ABI_VERSION:
         f"but the libspeft that was loaded has version {_capi.speft_abi_version()}"
     )
 
-from ._adapter import Adapter
+from ._adapter import Adapter, linear_forward_each
 from ._basis import Basis, BasisState
 from ._context import Backend, Context, backends, has_openmp, operations
 from ._errors import (
@@ -94,6 +94,7 @@ __all__ = [
     "backends",
     "bfloat16",
     "has_openmp",
+    "linear_forward_each",
     "operations",
     "quantize",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _capi
 from ._basis import Basis
-from ._call import Pointers, call, code_of, integer, make, progress_of
+from ._call import Pointers, call, code_of, int64s, integer, make, progress_of
 from ._context import Context
 from ._errors import Busy, InvalidArgument, InvalidState
 from ._files import Progress, Source, Target, load_options, save_options
@@ -883,3 +883,44 @@ def _scorer(score: Any, names: Sequence[str]) -> Any:
         score(names[position], *(None if capsule is None else lent(capsule) for capsule in capsules))
 
     return compute
+
+
+def linear_forward_each(
+    layers: Sequence[tuple[Adapter, int | str]],
+    choice: TensorLike,
+    x: TensorLike,
+    out: TensorLike,
+    *,
+    layout: str = "out_in",
+    delta_only: bool = False,
+    accumulate: bool = False,
+) -> None:
+    """A batch whose rows are served by different adapters over one base. ::
+
+        choice = numpy.array([0, 1, 1, -1])
+        speft.linear_forward_each([(french, "up"), (german, "up")], choice, x, y)
+
+    out[t] = x[t] (W+Δ)ᵀ for each row t, Δ that of ``layers[choice[t]]``. The work is that of one product with W
+    and one with each Δ, however the rows are mixed.
+
+    Args:
+        layers: parameters of adapters of one context, each as for `Adapter.linear_forward`, and, unless
+            `delta_only`, bound to the same W.
+        choice: int64 [tokens], in host memory: for each row which of them, -1 for W alone.
+        x, out: [tokens, in] and [tokens, out].
+        layout, delta_only, accumulate: as for `Adapter.linear_forward`.
+
+    Raises:
+        InvalidArgument: shapes or types do not fit, or the adapters do not belong together.
+        InvalidState: as `Adapter.linear_forward`, of any of the adapters.
+    """
+    options = make(
+        _capi.speft_linear_options,
+        layout=code_of("layout", layout, LAYOUTS),
+        delta_only=int(delta_only),
+        accumulate=int(accumulate),
+    )
+    handles = tuple(adapter.handle for adapter, _ in layers)
+    positions = int64s("layers", [adapter._position(parameter) for adapter, parameter in layers])
+    views = borrow("x", x), borrow("choice", choice), borrow("out", out, writable=True)
+    call(_capi.speft_linear_forward_each, handles, positions, options, *views)

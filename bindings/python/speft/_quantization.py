@@ -105,7 +105,7 @@ class QuantizedTensor:
             fields["nested_blocksize"] = self.absmax_block
             fields["nested_dtype"] = "float32"
             fields["nested_offset"] = float(array(self.absmax_offset).reshape(()))
-        state[f"{name}.{_PACKED}{self.kind}"] = np.frombuffer(json.dumps(fields).encode(), np.uint8)
+        state[f"{name}.{_PACKED}{self.kind}"] = np.frombuffer(bytearray(json.dumps(fields).encode()), np.uint8)
         return state
 
     @classmethod

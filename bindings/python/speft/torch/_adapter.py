@@ -748,7 +748,10 @@ class SparseAdapter(torch.optim.Optimizer):
     @property
     def _applies_deltas(self) -> bool:
         """Whether the deltas of what is trained beside its weights are in effect, and not merged."""
-        return self._selected and self._native.state.attached and not self._native.state.merged
+        if not self._selected:
+            return False
+        state = self._native.state
+        return state.attached and not state.merged
 
     def multiply(self, target: Target, inputs: torch.Tensor, *, layout: str, forward: bool) -> torch.Tensor:
         """inputs (W+Δ)ᵀ, or inputs (W+Δ) of the backward pass: [tokens, …] of the inputs' type."""

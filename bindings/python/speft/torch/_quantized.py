@@ -95,7 +95,8 @@ class QuantizedLinear(nn.Module):
                         f"{name} is quantized from shape {list(loaded.shape)}; this layer has "
                         f"{[self.out_features, self.in_features]}"
                     )
-                self._set(_map_tensors(loaded, lambda tensor: tensor.clone().to(self.weight.device)))
+                device = self.weight.device
+                self._set(_map_tensors(loaded, lambda tensor: torch.as_tensor(tensor).clone().to(device)))
             except InvalidArgument as error:
                 error_msgs.append(str(error))
         if self.bias is not None:
