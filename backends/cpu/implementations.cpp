@@ -85,8 +85,6 @@ constexpr speft_backend_implementation of_measure_rounding[] = {
 
 constexpr speft_backend_implementation of_quantize[] = {reference<speft_quantize_blocks, quantize>};
 constexpr speft_backend_implementation of_requantize[] = {reference<speft_requantize_blocks, requantize>};
-constexpr speft_backend_implementation of_multiply_quantized[] = {
-    reference<speft_multiply_quantized, multiply_quantized>};
 
 #ifdef __x86_64__
 const char *refuse_without_avx512(const speft_backend_device *, const void *) {
@@ -238,6 +236,36 @@ constexpr speft_backend_implementation of_multiply_sparse[] = {
 #endif
     MultiplySparse::with<reference_kernels>("packed", accept),
     reference<speft_multiply_sparse, multiply_sparse>,
+};
+
+#ifdef __x86_64__
+template <const ProductKernels &kernels, const DequantizeKernels &dequantize_kernels>
+struct MultiplyQuantized {
+    static std::uint64_t scratch(const speft_backend_device &device, const speft_multiply_quantized &arguments) {
+        return multiply_quantized_packed_scratch(device, arguments, kernels, dequantize_kernels);
+    }
+
+    static void run(const speft_backend_device &device, const speft_multiply_quantized &arguments, void *scratch) {
+        multiply_quantized_packed(device, arguments, kernels, dequantize_kernels, scratch);
+    }
+};
+
+template <class Multiply>
+constexpr speft_backend_implementation multiply_quantized_with(const char *name,
+                                                               const char *(*refuse)(const speft_backend_device *,
+                                                                                     const void *)) {
+    return {name, refuse, scratch<speft_multiply_quantized, Multiply::scratch>,
+            run_with_scratch<speft_multiply_quantized, Multiply::run>};
+}
+#endif
+
+constexpr speft_backend_implementation of_multiply_quantized[] = {
+#ifdef __x86_64__
+    multiply_quantized_with<MultiplyQuantized<avx512_kernels, avx512_dequantize_kernels>>("avx512",
+                                                                                         refuse_without_avx512),
+    multiply_quantized_with<MultiplyQuantized<avx2_kernels, avx2_dequantize_kernels>>("avx2", refuse_without_avx2),
+#endif
+    reference<speft_multiply_quantized, multiply_quantized>,
 };
 
 constexpr speft_backend_implementation of_find_eigenvectors[] = {
