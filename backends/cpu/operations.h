@@ -72,6 +72,13 @@ std::uint64_t multiply_quantized_packed_scratch(const speft_backend_device &devi
 void multiply_quantized_packed(const speft_backend_device &device, const speft_multiply_quantized &arguments,
                                const ProductKernels &kernels, const DequantizeKernels &dequantize_kernels,
                                void *scratch);
+struct CodeKernels;
+// NULL when the kernels are made for the case, else why not.
+const char *refuse_codes(const speft_multiply_quantized &arguments, const CodeKernels &kernels);
+std::uint64_t multiply_codes_scratch(const speft_backend_device &device, const speft_multiply_quantized &arguments,
+                                     const CodeKernels &kernels);
+void multiply_codes(const speft_backend_device &device, const speft_multiply_quantized &arguments,
+                    const CodeKernels &kernels, void *scratch);
 
 // factorization/
 std::uint64_t factorize_scratch(const speft_backend_device &device, const speft_factorize &arguments,

@@ -10,9 +10,11 @@ namespace speft::cpu {
 inline void decode(const speft_quantized_blocks &quantized, const DequantizeKernels &kernels, std::int32_t type,
                    std::uint64_t begin, std::uint64_t end, void *weights) {
     const std::uint64_t width = type == SPEFT_SCALAR_FLOAT32 ? 4 : 2;
-    for (std::uint64_t block = begin / quantized.block, at = begin; at < end; ++block) {
+    if (begin == end) return;
+    std::uint64_t at = begin;
+    for_each_scale(quantized, begin / quantized.block, (end - 1) / quantized.block + 1,
+                   [&](std::uint64_t block, float absmax) {
         const std::uint64_t count = std::min((block + 1) * quantized.block, end) - at;
-        const float absmax = scale_of_block(quantized, block);
         void *const target = static_cast<unsigned char *>(weights) + (at - begin) * width;
         if (quantized.coding == SPEFT_CODING_INT8)
             kernels.int8[type](static_cast<const std::int8_t *>(quantized.codes) + at, absmax, count, target);
@@ -20,7 +22,7 @@ inline void decode(const speft_quantized_blocks &quantized, const DequantizeKern
             kernels.levels4[type](static_cast<const std::uint8_t *>(quantized.codes) + at / 2, quantized.levels,
                                   absmax, count, target);
         at += count;
-    }
+    });
 }
 
 // In float32, from anywhere.
