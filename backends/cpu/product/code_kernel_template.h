@@ -87,7 +87,8 @@ struct CodeTemplate {
     }
 
     template <int rows, int tokens>
-    static void add(const CodeStrip &strip, const float *factors, float *sums, std::uint64_t stride) {
+    static void add(const CodeStrip &strip, const float *factors, std::uint64_t factors_stride, float *sums,
+                    std::uint64_t stride) {
         const auto levels = Set::levels(strip.levels);
         for (std::uint64_t c = 0; c < strip.chunks; ++c, sums += stride) {
             const Chunk<rows> codes(strip, c);
@@ -97,7 +98,7 @@ struct CodeTemplate {
 #pragma GCC unroll 4
                 for (int t = 0; t < tokens; ++t)
                     scaled[r][t] =
-                        factors[static_cast<std::uint64_t>(r) * most_tokens + static_cast<std::uint64_t>(t)] *
+                        factors[static_cast<std::uint64_t>(r) * factors_stride + static_cast<std::uint64_t>(t)] *
                         codes.scales[r];
 #pragma GCC unroll 8
             for (int k = 0; k < codes_a_word; ++k) {

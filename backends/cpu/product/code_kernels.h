@@ -38,8 +38,9 @@ struct CodeKernels {
     // sums[row·most_tokens + token] += the dot product of a row with a token
     using Dot = void (*)(const CodeStrip &strip, const float *tokens, std::uint64_t stride, float *sums);
     Dot dot[2][4];
-    // token += Σ factors[row·most_tokens + token] · the row
-    using Add = void (*)(const CodeStrip &strip, const float *factors, float *tokens, std::uint64_t stride);
+    // token += Σ factors[row·factors_stride + token] · the row
+    using Add = void (*)(const CodeStrip &strip, const float *factors, std::uint64_t factors_stride, float *tokens,
+                         std::uint64_t stride);
     Add add[2][4];
 };
 

@@ -26,6 +26,7 @@ public:
           q_(arguments.quantized),
           kernels_(kernels),
           chunk_(codes_a_word * kernels.lanes),
+          width_(m_.rows <= 1 ? 1 : m_.rows <= 4 ? 4 : most_tokens),
           added_(m_.indices, m_.values, m_.values_type, m_.count, m_.b_rows, m_.b_columns) {}
 
     std::uint64_t scratch_bytes() const {
@@ -52,9 +53,9 @@ private:
     static constexpr std::uint64_t least_ahead = 4096;     // bytes: to be read before a miss is over
 
     std::uint64_t ordered_size() const { return m_.transposed ? m_.rows * m_.b_columns : 0; }
-    std::uint64_t turned_size() const { return m_.transposed && m_.count == 0 ? 0 : frame_.inner * most_tokens; }
+    std::uint64_t turned_size() const { return m_.transposed && m_.count == 0 ? 0 : frame_.inner * width_; }
     std::uint64_t sums_size() const {
-        return m_.transposed ? 0 : m_.b_columns * (m_.rows + (m_.count == 0 ? 0 : most_tokens));
+        return m_.transposed ? 0 : m_.b_columns * (m_.rows + (m_.count == 0 ? 0 : width_));
     }
 
     // visit(column, place) for the columns [begin, end) of a token, whole chunks: their places in the order of codes.
@@ -79,11 +80,11 @@ private:
                     });
                 if (turned_size() > 0)
                     for (std::uint64_t j = piece.begin; j < piece.end; ++j)
-                        turned_[j * most_tokens + token] = to_float(values[j]);
+                        turned_[j * width_ + token] = to_float(values[j]);
             }
             if (turned_size() > 0)
                 for (std::uint64_t j = piece.begin; j < piece.end; ++j)
-                    std::fill(turned_ + j * most_tokens + m_.rows, turned_ + (j + 1) * most_tokens, 0.0f);
+                    std::fill(turned_ + j * width_ + m_.rows, turned_ + (j + 1) * width_, 0.0f);
         });
     }
 
@@ -156,7 +157,7 @@ private:
                 float of_values[most_tokens] = {};
                 visit_width([&](auto width) {
                     added_.visit(row, 0, m_.b_columns, [&](std::uint64_t column, float value) {
-                        add_product<width()>(value, turned_ + column * most_tokens, of_values);
+                        add_product<width()>(value, turned_ + column * width(), of_values);
                     });
                 });
                 for (std::uint64_t token = 0; token < m_.rows; ++token)
@@ -165,12 +166,14 @@ private:
         });
     }
 
-    // A constant that is no less than the number of tokens.
+    // With width_ as a constant.
     template <class Visit>
     void visit_width(Visit &&visit) const {
-        if (m_.rows == 1) return visit(std::integral_constant<std::uint64_t, 1>{});
-        if (m_.rows <= 4) return visit(std::integral_constant<std::uint64_t, 4>{});
-        visit(std::integral_constant<std::uint64_t, most_tokens>{});
+        switch (width_) {
+        case 1: return visit(std::integral_constant<std::uint64_t, 1>{});
+        case 4: return visit(std::integral_constant<std::uint64_t, 4>{});
+        default: return visit(std::integral_constant<std::uint64_t, most_tokens>{});
+        }
     }
 
     template <std::uint64_t width>
@@ -199,14 +202,14 @@ private:
             for_each_strip({0, 0, m_.b_rows}, columns,
                            [&](const CodeStrip &strip, std::uint64_t row, std::uint64_t count) {
                 for_each_token_group([&](std::uint64_t token, std::uint64_t tokens) {
-                    kernels_.add[count > 1][tokens - 1](strip, turned_ + row * most_tokens + token,
+                    kernels_.add[count > 1][tokens - 1](strip, turned_ + row * width_ + token, width_,
                                                         sums + token * chunk_, m_.rows * chunk_);
                 });
             });
             for (std::uint64_t token = 0; token < m_.rows; ++token)
                 for_each_place(token, columns.begin, columns.end, [&](std::uint64_t column, std::uint64_t place) {
                     float sum = sums_[place];
-                    if (m_.count > 0) sum += of_values()[column * most_tokens + token];
+                    if (m_.count > 0) sum += of_values()[column * width_ + token];
                     write(target[token * m_.b_columns + column], sum);
                 });
         });
@@ -217,15 +220,15 @@ private:
     void add_values() const {
         const std::uint64_t share = divide_up(m_.b_columns, static_cast<std::uint64_t>(device_.threads));
         for_each_piece(device_, Pieces(share, m_.b_columns), [&](Piece columns, std::int64_t) {
-            std::fill(of_values() + columns.begin * most_tokens, of_values() + columns.end * most_tokens, 0.0f);
+            std::fill(of_values() + columns.begin * width, of_values() + columns.end * width, 0.0f);
             for (std::uint64_t row = 0; row < m_.b_rows; ++row)
                 added_.visit(row, columns.begin, columns.end, [&](std::uint64_t column, float value) {
-                    add_product<width>(value, turned_ + row * most_tokens, of_values() + column * most_tokens);
+                    add_product<width>(value, turned_ + row * width, of_values() + column * width);
                 });
         });
     }
 
-    float *of_values() const { return sums_ + m_.b_columns * m_.rows; }  // [columns][most_tokens]
+    float *of_values() const { return sums_ + m_.b_columns * m_.rows; }  // [columns][width]
 
     const speft_backend_device &device_;
     const speft_multiply_quantized &m_;
@@ -233,9 +236,10 @@ private:
     const speft_quantized_blocks &q_;
     const CodeKernels &kernels_;
     const std::uint64_t chunk_;
+    const std::uint64_t width_;  // of lines with a number a token: 1, 4 or most_tokens
     SparseRows added_;
     float *ordered_ = nullptr;  // [rows][inner], columns in the order of the codes
-    float *turned_ = nullptr;   // [inner][most_tokens]
+    float *turned_ = nullptr;   // [inner][width]
     float *sums_ = nullptr;     // of columns
 };
 
