@@ -2,6 +2,7 @@
 
 #include "backends/cpu/guard.h"
 #include "backends/cpu/operations.h"
+#include "backends/cpu/product/code_kernels.h"
 #include "backends/cpu/product/kernels.h"
 #ifdef SPEFT_WITH_ONEDNN
 #include "backends/cpu/product/onednn.h"
@@ -85,8 +86,6 @@ constexpr speft_backend_implementation of_measure_rounding[] = {
 
 constexpr speft_backend_implementation of_quantize[] = {reference<speft_quantize_blocks, quantize>};
 constexpr speft_backend_implementation of_requantize[] = {reference<speft_requantize_blocks, requantize>};
-constexpr speft_backend_implementation of_multiply_quantized[] = {
-    reference<speft_multiply_quantized, multiply_quantized>};
 
 #ifdef __x86_64__
 const char *refuse_without_avx512(const speft_backend_device *, const void *) {
@@ -238,6 +237,55 @@ constexpr speft_backend_implementation of_multiply_sparse[] = {
 #endif
     MultiplySparse::with<reference_kernels>("packed", accept),
     reference<speft_multiply_sparse, multiply_sparse>,
+};
+
+#ifdef __x86_64__
+using Refusal = const char *(*)(const speft_backend_device *, const void *);
+
+template <const ProductKernels &kernels, const DequantizeKernels &dequantize_kernels>
+struct MultiplyPackedQuantized {
+    static std::uint64_t bytes(const speft_backend_device &device, const speft_multiply_quantized &arguments) {
+        return multiply_quantized_packed_scratch(device, arguments, kernels, dequantize_kernels);
+    }
+    static void run(const speft_backend_device &device, const speft_multiply_quantized &arguments, void *scratch) {
+        multiply_quantized_packed(device, arguments, kernels, dequantize_kernels, scratch);
+    }
+};
+
+template <const CodeKernels &kernels, Refusal refuse_without>
+struct MultiplyCodes {
+    static const char *refuse(const speft_backend_device *device, const void *arguments) {
+        const char *const reason = refuse_without(device, arguments);
+        return reason ? reason : refuse_codes(*static_cast<const speft_multiply_quantized *>(arguments), kernels);
+    }
+    static std::uint64_t bytes(const speft_backend_device &device, const speft_multiply_quantized &arguments) {
+        return multiply_codes_scratch(device, arguments, kernels);
+    }
+    static void run(const speft_backend_device &device, const speft_multiply_quantized &arguments, void *scratch) {
+        multiply_codes(device, arguments, kernels, scratch);
+    }
+};
+
+template <class Multiply>
+constexpr speft_backend_implementation multiply_quantized_with(const char *name, Refusal refuse) {
+    return {name, refuse, scratch<speft_multiply_quantized, Multiply::bytes>,
+            run_with_scratch<speft_multiply_quantized, Multiply::run>};
+}
+
+using CodesAvx512 = MultiplyCodes<avx512_code_kernels, refuse_without_avx512>;
+using CodesAvx2 = MultiplyCodes<avx2_code_kernels, refuse_without_avx2>;
+using PackedQuantizedAvx512 = MultiplyPackedQuantized<avx512_kernels, avx512_dequantize_kernels>;
+using PackedQuantizedAvx2 = MultiplyPackedQuantized<avx2_kernels, avx2_dequantize_kernels>;
+#endif
+
+constexpr speft_backend_implementation of_multiply_quantized[] = {
+#ifdef __x86_64__
+    multiply_quantized_with<CodesAvx512>("avx512_codes", CodesAvx512::refuse),
+    multiply_quantized_with<CodesAvx2>("avx2_codes", CodesAvx2::refuse),
+    multiply_quantized_with<PackedQuantizedAvx512>("avx512", refuse_without_avx512),
+    multiply_quantized_with<PackedQuantizedAvx2>("avx2", refuse_without_avx2),
+#endif
+    reference<speft_multiply_quantized, multiply_quantized>,
 };
 
 constexpr speft_backend_implementation of_find_eigenvectors[] = {

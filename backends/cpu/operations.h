@@ -43,6 +43,7 @@ void dequantize(const speft_backend_device &device, const speft_dequantize_block
 void requantize(const speft_backend_device &device, const speft_requantize_blocks &arguments);
 
 // product/
+struct DequantizeKernels;
 struct ProductKernels;
 std::uint64_t add_product_scratch(const speft_backend_device &device, const speft_add_product &arguments,
                                   const ProductKernels &kernels);
@@ -64,6 +65,20 @@ std::uint64_t multiply_sparse_packed_scratch(const speft_backend_device &device,
                                              const speft_multiply_sparse &arguments, const ProductKernels &kernels);
 void multiply_sparse_packed(const speft_backend_device &device, const speft_multiply_sparse &arguments,
                             const ProductKernels &kernels, void *scratch);
+std::uint64_t multiply_quantized_packed_scratch(const speft_backend_device &device,
+                                                const speft_multiply_quantized &arguments,
+                                                const ProductKernels &kernels,
+                                                const DequantizeKernels &dequantize_kernels);
+void multiply_quantized_packed(const speft_backend_device &device, const speft_multiply_quantized &arguments,
+                               const ProductKernels &kernels, const DequantizeKernels &dequantize_kernels,
+                               void *scratch);
+struct CodeKernels;
+// NULL when the kernels are made for the case, else why not.
+const char *refuse_codes(const speft_multiply_quantized &arguments, const CodeKernels &kernels);
+std::uint64_t multiply_codes_scratch(const speft_backend_device &device, const speft_multiply_quantized &arguments,
+                                     const CodeKernels &kernels);
+void multiply_codes(const speft_backend_device &device, const speft_multiply_quantized &arguments,
+                    const CodeKernels &kernels, void *scratch);
 
 // factorization/
 std::uint64_t factorize_scratch(const speft_backend_device &device, const speft_factorize &arguments,
@@ -86,7 +101,6 @@ void find_eigenvectors_lapack(const speft_backend_device &device, const speft_fi
 void add_values_avx2(const speft_backend_device &device, const speft_add_values &arguments);
 
 // quantization/
-struct DequantizeKernels;
 void dequantize_vectors(const speft_backend_device &device, const speft_dequantize_blocks &arguments,
                         const DequantizeKernels &kernels);
 

@@ -4,9 +4,7 @@
 namespace speft::cpu {
 
 void multiply(const speft_backend_device &device, const speft_multiply &m) {
-    const TileProduct product = {m.a,      m.target,      m.rows,            m.inner, m.columns,
-                                 m.a_type, m.target_type, m.accumulate != 0, m.scale};
-    multiply_tiles(device, product, [&](Piece terms, Piece columns, Tile &tile) {
+    multiply_tiles(device, frame_of(m), [&](Piece terms, Piece columns, Tile &tile) {
         visit_scalar(m.b_type, [&](auto scalar) {
             const auto *const b = static_cast<const decltype(scalar) *>(m.b);
             if (m.b_transposed)

@@ -24,18 +24,9 @@ void read_weights(const speft_multiply_quantized &m, const Value *values, std::u
 
 void multiply_quantized(const speft_backend_device &device, const speft_multiply_quantized &m) {
     const bool transposed = m.transposed != 0;
-    const TileProduct product = {m.a,
-                                 m.target,
-                                 m.rows,
-                                 transposed ? m.b_columns : m.b_rows,
-                                 transposed ? m.b_rows : m.b_columns,
-                                 m.a_type,
-                                 m.target_type,
-                                 m.accumulate != 0,
-                                 m.scale};
     visit_scalar(m.values_type, [&](auto scalar) {
         const auto *const values = static_cast<const decltype(scalar) *>(m.values);
-        multiply_tiles(device, product, [&](Piece terms, Piece columns, Tile &tile) {
+        multiply_tiles(device, frame_of(m), [&](Piece terms, Piece columns, Tile &tile) {
             const Piece of_rows = transposed ? columns : terms, of_columns = transposed ? terms : columns;
             const std::uint64_t width = of_columns.end - of_columns.begin;
             for (std::uint64_t row = of_rows.begin; row < of_rows.end; ++row) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/product_frame.h"
 #include "backends/cpu/scalar_types.h"
 
 namespace speft::cpu {
@@ -13,16 +14,6 @@ namespace speft::cpu {
 inline constexpr std::uint64_t tile_side = 64;
 
 using Tile = float[tile_side][tile_side];
-
-// target = base + scale · a·b, where b is [inner, columns].
-struct TileProduct {
-    const void *a;  // [rows, inner]
-    void *target;   // [rows, columns]
-    std::uint64_t rows, inner, columns;
-    std::int32_t a_type, target_type;
-    bool accumulate;
-    float scale;
-};
 
 // tile[i][j] of a row-major source, or tile[j][i] where transposed: of the source's rows and columns.
 template <class Scalar>
@@ -45,7 +36,7 @@ inline void add_tile(const Tile &a, const Tile &b, std::uint64_t rows, std::uint
 }
 
 template <class ReadB>
-void multiply_tile(const TileProduct &m, Piece rows, Piece columns, ReadB &&read_b) {
+void multiply_tile(const ProductFrame &m, Piece rows, Piece columns, ReadB &&read_b) {
     const Pieces blocks(tile_side, m.inner);
     Tile a, b = {}, sums = {};
     for (std::int64_t index = 0; index < blocks.count(); ++index) {
@@ -69,7 +60,7 @@ void multiply_tile(const TileProduct &m, Piece rows, Piece columns, ReadB &&read
 
 // read_b(terms, columns, tile) writes tile[term][column] of b, both counted from the first.
 template <class ReadB>
-void multiply_tiles(const speft_backend_device &device, const TileProduct &product, ReadB &&read_b) {
+void multiply_tiles(const speft_backend_device &device, const ProductFrame &product, ReadB &&read_b) {
     const Pieces rows(tile_side, product.rows), columns(tile_side, product.columns);
     parallel_for(device, rows.count() * columns.count(), [&](std::int64_t task) {
         multiply_tile(product, rows[task / columns.count()], columns[task % columns.count()], read_b);

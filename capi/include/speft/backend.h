@@ -613,10 +613,11 @@ typedef struct speft_dequantize_blocks {
     int32_t reserved;
 } speft_dequantize_blocks;
 
-/* A product with a quantized weight and a sparse delta beside it: b = dequantized + S, the former in float32 as
- * dequantizing gives it, S 0 but for the values at `indices`, flat and strictly increasing; each sum of the two is
- * rounded once, and then used in float32. target = base + scale · a·b, or a·bᵀ where `transposed` is 1; base is what
- * target holds where `accumulate` is 1, else 0. No array of b's size is made. */
+/* A product with a quantized weight and a sparse delta beside it: target = base + scale · a·b, or a·bᵀ where
+ * `transposed` is 1, with b = dequantized + S; S is 0 but for the values at `indices`, flat and strictly increasing.
+ * base is what target holds where `accumulate` is 1, else 0. b is float32, and no array of its size is made. An
+ * implementation may multiply codes, scales and values apart instead of rounding b: its errors are then by the
+ * magnitudes of both parts of b, and where a factor is infinite a sum may be a NaN for an infinity. */
 typedef struct speft_multiply_quantized {
     const void *a;                    /* [rows, b_rows], or [rows, b_columns] where transposed */
     void *target;                     /* [rows, b_columns], or [rows, b_rows] */
