@@ -557,12 +557,12 @@ static void check_merged(struct twins *twins, int32_t kind, int twice) {
         }
         float absmax = 0;
         for (int i = begin; i < end; ++i) absmax = fmaxf(absmax, fabsf(twins->weights[i]));
-        if (!twice) CHECK(now->absmax[begin / block] == absmax);
-        /* Of scales that are codes: what the codes stand for is read off a weight that a level of 1 is nearest to. */
+        const float scale = now->absmax[begin / block]; /* the one it had where that is better */
+        if (!twice) CHECK(scale == absmax || scale == before->absmax[begin / block]);
         for (int i = begin; i < end; ++i) {
             const double miss = fabs((double)values[i] - twins->weights[i]);
             if (!twice) /* roundings of the share, the middles and the value */
-                CHECK(miss <= distance(kind, levels, absmax, twins->weights[i]) + absmax * 0x1p-21);
+                CHECK(miss <= distance(kind, levels, scale, twins->weights[i]) + absmax * 0x1p-21);
             squares += (double)twins->weights[i] * twins->weights[i];
             squared_errors += miss * miss;
             deltas += twins->weights[i] != twins->originals[i];

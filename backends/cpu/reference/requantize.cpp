@@ -93,20 +93,24 @@ float find_absmax(const Block<Value> &block) {
     return absmax;
 }
 
-// Writes the scale and returns it as it will be read.
+// A scale as it will be read, and its code where scales are codes.
+struct Scale {
+    float absmax;
+    std::uint8_t code;
+};
+
 template <class Value>
-float write_absmax(const Block<Value> &block, const Tables &tables, float absmax) {
+Scale encode_absmax(const Block<Value> &block, const Tables &tables, float absmax) {
     const speft_requantize_blocks &r = block.r;
     if (!tables.absmax_levels) {
         // As quantizing leaves it there.
         const bool is_divisor = r.quantized.coding == SPEFT_CODING_LEVELS4 && block.is_short();
-        return r.absmax[block.number] = is_divisor ? divisor_of(absmax) : absmax;
+        return {is_divisor ? divisor_of(absmax) : absmax, 0};
     }
     const float absmax_absmax = r.quantized.absmax_absmax[block.number / r.quantized.absmax_block];
     const float offset = *r.quantized.absmax_offset;
     const std::uint8_t code = tables.absmax_levels->nearest(ShareOfScale(absmax_absmax)(absmax - offset));
-    r.absmax_codes[block.number] = code;
-    return decode_absmax(r.quantized.absmax_levels[code], absmax_absmax, offset);
+    return {decode_absmax(r.quantized.absmax_levels[code], absmax_absmax, offset), code};
 }
 
 // codes[i] of a chunk: those there are.
@@ -131,7 +135,34 @@ void write_codes(const speft_requantize_blocks &r, Piece chunk, const std::uint8
             static_cast<std::uint8_t>(codes[i] << 4 | (i + 1 < count ? codes[i + 1] : after_last));
 }
 
-// encode(weight) gives a code, decode(code) the weight that it will be read as.
+// use(encode, decode) by a scale: encode(weight) gives a code, decode(code) the weight that it will be read as.
+template <class Value, class Use>
+void with_scale(const Block<Value> &block, const Tables &tables, float absmax, Use &&use) {
+    if (tables.levels) {
+        const ShareOfScale share(absmax, block.is_short());
+        use([&](float weight) { return tables.levels->nearest(share(weight)); },
+            [&](std::uint8_t code) { return block.r.quantized.levels[code] * absmax; });
+    } else {
+        const float factor = int8_factor(absmax);
+        use([&](float weight) { return static_cast<std::uint8_t>(std::lrint(clamp(weight * factor, 127))); },
+            [&](std::uint8_t code) { return decode_int8(static_cast<std::int8_t>(code), absmax); });
+    }
+}
+
+template <class Value>
+double measure_errors(const Block<Value> &block, const Tables &tables, float absmax) {
+    double sum = 0;
+    with_scale(block, tables, absmax, [&](auto encode, auto decode) {
+        block.for_each_chunk([&](Piece chunk, const float *weights, std::uint64_t) {
+            for (std::uint64_t i = 0; i < chunk.end - chunk.begin; ++i) {
+                const double error = static_cast<double>(decode(encode(weights[i]))) - static_cast<double>(weights[i]);
+                sum += error * error;
+            }
+        });
+    });
+    return sum;
+}
+
 template <class Value, class Encode, class Decode>
 void write_block(const Block<Value> &block, Sums &sums, Encode &&encode, Decode &&decode) {
     block.for_each_chunk([&](Piece chunk, const float *weights, std::uint64_t j) {
@@ -154,19 +185,16 @@ void write_block(const Block<Value> &block, Sums &sums, Encode &&encode, Decode 
 
 template <class Value>
 void requantize_block(const Block<Value> &block, const Tables &tables, Sums &sums) {
-    const float absmax = write_absmax(block, tables, find_absmax(block));
-    if (tables.levels) {
-        const ShareOfScale share(absmax, block.is_short());
-        write_block(
-            block, sums, [&](float weight) { return tables.levels->nearest(share(weight)); },
-            [&](std::uint8_t code) { return block.r.quantized.levels[code] * absmax; });
-    } else {
-        const float factor = int8_factor(absmax);
-        write_block(
-            block, sums,
-            [&](float weight) { return static_cast<std::uint8_t>(std::lrint(clamp(weight * factor, 127))); },
-            [&](std::uint8_t code) { return decode_int8(static_cast<std::int8_t>(code), absmax); });
-    }
+    const Scale fresh = encode_absmax(block, tables, find_absmax(block));
+    const bool keeps =
+        measure_errors(block, tables, block.absmax) <= measure_errors(block, tables, fresh.absmax);
+    const float absmax = keeps ? block.absmax : fresh.absmax;
+    with_scale(block, tables, absmax, [&](auto encode, auto decode) { write_block(block, sums, encode, decode); });
+    if (keeps) return;
+    if (tables.absmax_levels)
+        block.r.absmax_codes[block.number] = fresh.code;
+    else
+        block.r.absmax[block.number] = fresh.absmax;
 }
 
 template <class Value>

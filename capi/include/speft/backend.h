@@ -639,9 +639,10 @@ typedef struct speft_multiply_quantized {
 /* A quantized weight with values added to some of its scalars: the blocks that they are in are quantized anew, the
  * others stay as they are. In a block: w = dequantized + value, rounded once; absmax = max |w|, encoded where the
  * scales are quantized themselves (the nearest of a = absmax_levels[code]·absmax_absmax + absmax_offset, which keep
- * their values); then the nearest code to each w by the scale as it will be read, looked up as quantizing does: a' = a
- * where |a| ≥ 1e-38, for such a scale may be negative, or too small for some w, whose counts in 127ths are brought into
- * [-127, 127]. Nothing is written unless all w are finite. */
+ * their values); but the scale that is there stays where Σ (ŵ − w)² is not larger with it: most w are on its grid. Then
+ * the nearest code to each w by the scale as it will be read, looked up as quantizing does: a' = a where |a| ≥ 1e-38,
+ * for such a scale may be negative, or too small for some w, whose counts in 127ths are brought into [-127, 127].
+ * Nothing is written unless all w are finite. */
 typedef struct speft_requantize_blocks {
     speft_quantized_blocks quantized; /* what is there; `codes` and the absmax may be those below */
     void *codes;                      /* as quantized.codes, which the caller has copied there */

@@ -12,9 +12,10 @@ SPEFT_BEGIN_DECLS
 
 /* Writes round(θ0+δ) into the bound weights. Does nothing when merged already (as after select and every step).
  * A parameter in a basis (basis.h) becomes round(W + Vᵀ Δ̃ U), all of it. Of a quantized one the blocks that have a
- * delta are dequantized, added to and quantized anew, scales included, and the others keep their codes; deltas that are
- * smaller than half a step between two levels are lost (speft_get_requantization). Of both the adapter keeps a copy of
- * all that was there until it is unmerged or attached, and cannot be trained meanwhile.
+ * delta are dequantized, added to and quantized anew, by the scale that they had or that of their new maximum, whichever
+ * has the smaller error; the others keep their codes. Deltas that are smaller than half a step between two levels are
+ * lost (speft_get_requantization). Of both the adapter keeps a copy of all that was there until it is unmerged or
+ * attached, and cannot be trained meanwhile.
  * The first merge after a load keeps the original bits, and refuses a base model other than the one it was trained
  * on (INVALID_ARGUMENT, by the hash in the file; nothing is written). Where the original bits are known, after a
  * checkpoint's load or an unmerge, a parameter may also hold round(θ0+δ) already: a host that has restored its own
