@@ -11,25 +11,6 @@ using namespace speft;
 
 namespace {
 
-BasisOptions read_basis_options(const speft_basis_options *options) {
-    const speft_basis_options given = read_struct(options, "basis options");
-    if (given.rows < 1 || given.columns < 1)
-        refuse("basis options: rows and columns must be 1 or more; got " + std::to_string(given.rows) + " and " +
-               std::to_string(given.columns));
-    constexpr std::int64_t longest = INT64_C(1) << 30;  // the square of a side, in bytes, is counted in 64 bits
-    if (given.rows > longest || given.columns > longest)
-        refuse_unsupported("basis options: rows and columns must be at most 2^30; got " + std::to_string(given.rows) +
-                           " and " + std::to_string(given.columns));
-    const auto kept = [](const char *name, std::int64_t directions, std::int64_t size) {
-        if (directions < 0 || directions > size)
-            refuse(std::string("basis options: ") + name + " must be between 0 and " + std::to_string(size) +
-                   "; got " + std::to_string(directions));
-        return directions == 0 ? size : directions;
-    };
-    return {given.rows, given.columns, kept("row_directions", given.row_directions, given.rows),
-            kept("column_directions", given.column_directions, given.columns)};
-}
-
 // The share of all eigenvalues that those of the kept vectors have; rounding may leave small ones below 0.
 double share_of(const Basis::Side &side) {
     const auto sum = [&](std::uint64_t count) {
@@ -52,7 +33,7 @@ speft_status speft_create_basis(speft_context *context, const speft_basis_option
     return guard(error, [&] {
         ContextCall call(context);
         require(basis, "basis");
-        *basis = new speft_basis{std::make_shared<Basis>(call.context(), read_basis_options(options))};
+        *basis = new speft_basis{std::make_shared<Basis>(call.context(), read_basis_options(options, "basis options"))};
     });
 }
 

@@ -163,6 +163,27 @@ std::vector<Parameter> read_parameters(const speft_parameter *const *parameters,
     return read;
 }
 
+BasisShape read_basis_options(const speft_basis_options *options, const char *name) {
+    const speft_basis_options given = read_struct(options, name);
+    const std::string what = std::string(name) + ": ";
+    if (given.rows < 1 || given.columns < 1)
+        refuse(what + "rows and columns must be 1 or more; got " + std::to_string(given.rows) + " and " +
+               std::to_string(given.columns));
+    constexpr std::int64_t longest = INT64_C(1) << 30;  // the square of a side, in bytes, is counted in 64 bits
+    if (given.rows > longest || given.columns > longest)
+        refuse_unsupported(what + "rows and columns must be at most 2^30; got " + std::to_string(given.rows) +
+                           " and " + std::to_string(given.columns));
+    const auto kept = [&](const char *field, std::int64_t directions, std::int64_t size) {
+        if (directions < 0 || directions > size)
+            refuse(what + field + " must be between 0 and " + std::to_string(size) + "; got " +
+                   std::to_string(directions));
+        return static_cast<std::uint64_t>(directions == 0 ? size : directions);
+    };
+    return {static_cast<std::uint64_t>(given.rows), static_cast<std::uint64_t>(given.columns),
+            kept("row_directions", given.row_directions, given.rows),
+            kept("column_directions", given.column_directions, given.columns)};
+}
+
 StepOptions read_step_options(const speft_step_options *options) {
     StepOptions read;
     if (!options) return read;

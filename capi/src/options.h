@@ -5,9 +5,11 @@
 
 #include "core/adapter/adapter.h"
 #include "core/adapter/matrices.h"
+#include "core/basis/basis_shape.h"
 #include "core/optimizer/optimizer_options.h"
 #include "core/selection/selection_options.h"
 #include "speft/adapter.h"
+#include "speft/basis.h"
 #include "speft/linear.h"
 #include "speft/optimizer.h"
 #include "speft/selection.h"
@@ -17,6 +19,8 @@ namespace speft {
 
 AdapterOptions read_adapter_options(const speft_adapter_options *options);
 std::vector<Parameter> read_parameters(const speft_parameter *const *parameters, std::int64_t count);
+// `name`: of them, in messages.
+BasisShape read_basis_options(const speft_basis_options *options, const char *name);
 // NULL stays none.
 ScoreFunction read_score_function(const speft_score_function *function);
 StepOptions read_step_options(const speft_step_options *options);

@@ -52,10 +52,15 @@ void check_parameters(const std::vector<Parameter> &parameters, const SelectionO
 
 }  // namespace
 
-Parameter in_basis(Parameter declared, const BasisFactors &basis) {
-    declared.shape = {static_cast<std::int64_t>(basis.row_directions()),
-                      static_cast<std::int64_t>(basis.column_directions())};
-    declared.size = basis.row_directions() * basis.column_directions();
+Parameter in_basis(Parameter declared, const BasisShape &basis) {
+    if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no basis");
+    const Shape shape = {static_cast<std::int64_t>(basis.rows), static_cast<std::int64_t>(basis.columns)};
+    if (declared.shape != shape)
+        refuse("the basis is one of matrices " + describe(shape) + ", and '" + declared.name + "' has shape " +
+               describe(declared.shape));
+    declared.shape = {static_cast<std::int64_t>(basis.row_directions),
+                      static_cast<std::int64_t>(basis.column_directions)};
+    declared.size = basis.row_directions * basis.column_directions;
     declared.type = ScalarType::float32;
     return declared;
 }
@@ -157,19 +162,16 @@ void Adapter::bind_basis(std::size_t parameter, std::shared_ptr<BasisFactors> ba
     require_unselected("a basis");
     if (observation_->batches() > 0 || observation_->open())
         refuse_state("a basis comes before the observations, and there are some already");
+    Parameter trained = declared;
     if (basis) {
         if (options_.selection.method != SPEFT_SELECT_SPARSEGRAD)
             refuse_state("a basis is bound only where the selection method is sparsegrad");
         if (weights_[parameter].quantized())
             refuse_unsupported("'" + declared.name + "' has quantized weights, which cannot be trained in a basis");
-        if (declared.role != Role::sparse) refuse("'" + declared.name + "' is a dense parameter: it has no basis");
-        const Shape shape = {static_cast<std::int64_t>(basis->rows()), static_cast<std::int64_t>(basis->columns())};
-        if (declared.shape != shape)
-            refuse("the basis is one of matrices " + describe(shape) + ", and '" + declared.name + "' has shape " +
-                   describe(declared.shape));
+        trained = in_basis(declared, basis->shape());
         basis->prepare(device());
     }
-    parameters_[parameter] = basis ? in_basis(declared, *basis) : declared;
+    parameters_[parameter] = std::move(trained);
     bases_[parameter] = std::move(basis);
     any_basis_ = std::any_of(bases_.begin(), bases_.end(), [](const auto &bound) { return bound != nullptr; });
 }

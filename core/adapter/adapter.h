@@ -53,8 +53,8 @@ enum class Moved { dropped, grown };
 // Throws what creating an adapter of them throws.
 void check_adapter(const AdapterOptions &options, const std::vector<Parameter> &parameters);
 
-// A parameter as it is trained in a basis: its directions, in float32.
-Parameter in_basis(Parameter declared, const BasisFactors &basis);
+// A parameter as it is trained in a basis: its directions, in float32. Refuses a basis that is not one of it.
+Parameter in_basis(Parameter declared, const BasisShape &basis);
 
 // With the method's defaults, and what it leaves to no choice.
 AdapterOptions complete_options(AdapterOptions options);

@@ -4,11 +4,11 @@
 
 namespace speft {
 
-TensorView matrix_of(const Device &device, float *data, std::uint64_t rows, std::uint64_t columns) {
+TensorView matrix_of(const Device &device, void *data, std::uint64_t rows, std::uint64_t columns, ScalarType type) {
     TensorView view;
     view.data = data;
     view.device = device.location();
-    view.dtype = dtype_of(ScalarType::float32);
+    view.dtype = dtype_of(type);
     view.shape = {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)};
     view.size = rows * columns;
     return view;

@@ -9,8 +9,8 @@
 
 namespace speft {
 
-// [rows, columns] of float32.
-TensorView matrix_of(const Device &device, float *data, std::uint64_t rows, std::uint64_t columns);
+TensorView matrix_of(const Device &device, void *data, std::uint64_t rows, std::uint64_t columns,
+                     ScalarType type = ScalarType::float32);
 
 // Whether a factor is taken as it lies or transposed; whether a product replaces what is there or is added to it.
 enum class Factor { plain, transposed };

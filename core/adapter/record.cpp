@@ -203,10 +203,10 @@ std::optional<std::size_t> Adapter::record_basis(AdapterRecord &record, std::siz
         if (record.parameters[before].basis) number = std::max(number, *record.parameters[before].basis + 1);
     }
     BasisRecord &stored = record.bases.emplace_back();
-    stored.rows = factors->rows();
-    stored.columns = factors->columns();
-    stored.row_directions = factors->row_directions();
-    stored.column_directions = factors->column_directions();
+    stored.rows = factors->shape().rows;
+    stored.columns = factors->shape().columns;
+    stored.row_directions = factors->shape().row_directions;
+    stored.column_directions = factors->shape().column_directions;
     stored.u.resize(factors->u().count());
     stored.v.resize(factors->v().count());
     device().copy_to_host(stored.u.data(), factors->u().data(), stored.u.size() * sizeof(float));
@@ -270,8 +270,9 @@ Adapter::Adapter(std::shared_ptr<Context> context, const AdapterRecord &record, 
 void Adapter::restore_bases(const AdapterRecord &record) {
     std::vector<std::shared_ptr<BasisFactors>> bases;
     for (const BasisRecord &stored : record.bases) {
-        bases.push_back(std::make_shared<BasisFactors>(device(), stored.rows, stored.columns, stored.row_directions,
-                                                       stored.column_directions));
+        bases.push_back(std::make_shared<BasisFactors>(
+            device(),
+            BasisShape{stored.rows, stored.columns, stored.row_directions, stored.column_directions}));
         device().copy_to_device(bases.back()->u().data(), stored.u.data(), stored.u.size() * sizeof(float));
         device().copy_to_device(bases.back()->v().data(), stored.v.data(), stored.v.size() * sizeof(float));
         bases.back()->prepare(device());
@@ -279,7 +280,7 @@ void Adapter::restore_bases(const AdapterRecord &record) {
     for (std::size_t index = 0; index < parameters_.size(); ++index) {
         if (!record.parameters[index].basis) continue;
         bases_[index] = bases[*record.parameters[index].basis];
-        parameters_[index] = in_basis(declared_[index], *bases_[index]);
+        parameters_[index] = in_basis(declared_[index], bases_[index]->shape());
         any_basis_ = true;
     }
 }

@@ -11,12 +11,12 @@
 namespace speft {
 namespace {
 
-Basis::Side make_side(std::int64_t size, std::int64_t kept) {
+Basis::Side make_side(std::uint64_t size, std::uint64_t kept) {
     Basis::Side side;
-    side.size = static_cast<std::uint64_t>(size);
-    side.kept = static_cast<std::uint64_t>(kept);
-    side.shape[0] = kept;
-    side.shape[1] = size;
+    side.size = size;
+    side.kept = kept;
+    side.shape[0] = static_cast<std::int64_t>(kept);
+    side.shape[1] = static_cast<std::int64_t>(size);
     return side;
 }
 
@@ -29,12 +29,12 @@ std::uint64_t Basis::Side::directions() const {
         std::find_if(values.begin(), values.end(), [least](double value) { return value <= least; }) - values.begin());
 }
 
-Basis::Basis(std::shared_ptr<Context> context, const BasisOptions &options)
+Basis::Basis(std::shared_ptr<Context> context, const BasisShape &shape)
     : context_(std::move(context)),
-      rows_(make_side(options.rows, options.row_directions)),
-      columns_(make_side(options.columns, options.column_directions)) {
+      rows_(make_side(shape.rows, shape.row_directions)),
+      columns_(make_side(shape.columns, shape.column_directions)) {
     matrix_.name = "basis";
-    matrix_.shape = {options.rows, options.columns};
+    matrix_.shape = {rows_.shape[1], columns_.shape[1]};
     matrix_.size = rows_.size * columns_.size;
 }
 
@@ -93,7 +93,8 @@ void Basis::fit(const speft_progress *progress) {
         meter.advance(1);
     }
     if (!factors_)
-        factors_ = std::make_shared<BasisFactors>(device(), rows_.size, columns_.size, rows_.kept, columns_.kept);
+        factors_ = std::make_shared<BasisFactors>(
+            device(), BasisShape{rows_.size, columns_.size, rows_.kept, columns_.kept});
     factors_->fill(device(), found[1].data(), found[0].data());
     for (std::int64_t i = 0; i < sides; ++i) both[i]->values = std::move(values[i]);
     device().release_scratch();

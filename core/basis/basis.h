@@ -15,14 +15,9 @@
 
 namespace speft {
 
-struct BasisOptions {
-    std::int64_t rows = 0, columns = 0;
-    std::int64_t row_directions = 0, column_directions = 0;  // that are kept: at least 1
-};
-
 class Basis {
 public:
-    Basis(std::shared_ptr<Context> context, const BasisOptions &options);
+    Basis(std::shared_ptr<Context> context, const BasisShape &shape);
 
     Context &context() const { return *context_; }
 

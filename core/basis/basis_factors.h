@@ -6,19 +6,16 @@
 
 #include "core/adapter/gradient.h"
 #include "core/backend/buffer.h"
+#include "core/basis/basis_shape.h"
 #include "core/basis/sparse_matrix.h"
 
 namespace speft {
 
 class BasisFactors {
 public:
-    BasisFactors(Device &device, std::uint64_t rows, std::uint64_t columns, std::uint64_t row_directions,
-                 std::uint64_t column_directions);
+    BasisFactors(Device &device, const BasisShape &shape);
 
-    std::uint64_t rows() const { return rows_; }
-    std::uint64_t columns() const { return columns_; }
-    std::uint64_t row_directions() const { return row_directions_; }
-    std::uint64_t column_directions() const { return column_directions_; }
+    const BasisShape &shape() const { return shape_; }
     const Buffer<float> &u() const { return u_; }  // [column_directions, columns]
     const Buffer<float> &v() const { return v_; }  // [row_directions, rows]
 
@@ -45,13 +42,12 @@ public:
     speft_multiply turn_back(Device &device, const Buffer<float> &applied, Factor delta_is, const TensorView &outputs,
                              Into into) const;
     // Whether `apply` to so many tokens takes fewer multiplications than turning Δ̃ back.
-    bool applies_cheaper(std::uint64_t tokens, const SparseMatrix &delta) const;
+    bool applies_cheaper(std::uint64_t tokens, const SparseMatrix &delta) const {
+        return shape_.applies_cheaper(tokens, delta.mask.count);
+    }
 
 private:
-    // Δ̃ is turned on the side of the rows first; else on that of the columns.
-    bool rows_first() const { return column_directions_ <= row_directions_; }
-
-    std::uint64_t rows_, columns_, row_directions_, column_directions_;
+    BasisShape shape_;
     Buffer<float> u_, v_;
     Buffer<float> turned_u_;  // Uᵀ [columns, column_directions]; only where columns come first
     Buffer<float> turned_v_;  // Vᵀ [rows, row_directions]

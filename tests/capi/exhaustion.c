@@ -29,13 +29,7 @@ static void scarce_deallocate(void *user, void *memory, uint64_t bytes, void *st
 
 static speft_context *create_scarce_context(struct scarce *scarce) {
     const speft_allocator allocator = {sizeof allocator, scarce, scarce_allocate, scarce_deallocate, NULL};
-    speft_context_options options;
-    speft_context_options_init(&options, sizeof options);
-    options.backend = "cpu";
-    options.allocator = &allocator;
-    speft_context *context = NULL;
-    CHECK_OK(speft_create_context(&options, &context, &error));
-    return context;
+    return create_context_on(&allocator, 0);
 }
 
 /* ---- a life as a list of calls ---- */

@@ -79,6 +79,16 @@ struct life {
     speft_memory_plan plan;
 };
 
+static speft_basis_options choose_basis(void) {
+    speft_basis_options options;
+    speft_basis_options_init(&options, sizeof options);
+    options.rows = ROWS;
+    options.columns = COLUMNS;
+    options.row_directions = ROW_DIRECTIONS;
+    options.column_directions = COLUMN_DIRECTIONS;
+    return options;
+}
+
 static speft_status with_parameters(struct life *life, int plan) {
     const int spiel =
         life->kind->method == SPEFT_SELECT_SPIEL_AG || life->kind->method == SPEFT_SELECT_SPIEL_MA;
@@ -101,8 +111,13 @@ static speft_status with_parameters(struct life *life, int plan) {
     speft_parameter parameters[2] = {DECLARE_MATRIX("w", ROWS, COLUMNS), DECLARE_VECTOR("head", HEAD)};
     parameters[1].role = SPEFT_ROLE_DENSE;
     const speft_parameter *const all[] = {&parameters[0], &parameters[1]};
-    return plan ? speft_plan_memory(life->context, &options, all, 2, &life->plan, &error)
-                : speft_create_adapter(life->context, &options, all, 2, &life->adapter, &error);
+    if (!plan) return speft_create_adapter(life->context, &options, all, 2, &life->adapter, &error);
+    const speft_basis_options basis = choose_basis();
+    const speft_basis_options *const bases[] = {&basis, NULL};
+    life->plan.bases = life->kind->method == SPEFT_SELECT_SPARSEGRAD ? bases : NULL;
+    const speft_status status = speft_plan_memory(life->context, &options, all, 2, &life->plan, &error);
+    life->plan.bases = NULL;
+    return status;
 }
 
 static speft_status bind_one(speft_adapter *adapter, int64_t parameter, const speft_tensor *tensor) {
@@ -126,12 +141,7 @@ static speft_status make_context(struct life *life) {
     return speft_create_context(&options, &life->context, &error);
 }
 static speft_status make_basis(struct life *life) {
-    speft_basis_options options;
-    speft_basis_options_init(&options, sizeof options);
-    options.rows = ROWS;
-    options.columns = COLUMNS;
-    options.row_directions = ROW_DIRECTIONS;
-    options.column_directions = COLUMN_DIRECTIONS;
+    const speft_basis_options options = choose_basis();
     return speft_create_basis(life->context, &options, &life->basis, &error);
 }
 static speft_status observe_basis(struct life *life) {
@@ -251,7 +261,7 @@ static call_of_life calls_by_step[] = {
 };
 
 static call_of_life calls_in_basis[] = {
-    make_context, make_basis, observe_basis, fit_basis, make_adapter, bind_w, bind_head, bind_basis, select_now,
+    make_context, plan, make_basis, observe_basis, fit_basis, make_adapter, bind_w, bind_head, bind_basis, select_now,
     accumulate, accumulate_head, reselect, copy_mask, borrow_gradient, clip, step,
     accumulate_few, accumulate_few, accumulate_head, reselect, step, borrow_deltas, forward, backward,
     leave_bases, bind_loaded, bind_loaded_head, merge_loaded, unmerge_loaded, drop_loaded,

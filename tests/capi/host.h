@@ -95,14 +95,19 @@ static inline speft_selection_options choose(int32_t method, int32_t scope, doub
 
 /* ---- calls ---- */
 
-static inline speft_context *create_context(void) {
+/* Each as in the options: NULL and 0 are the defaults. */
+static inline speft_context *create_context_on(const speft_allocator *allocator, int32_t threads) {
     speft_context_options options;
     speft_context_options_init(&options, sizeof options);
     options.backend = "cpu";
+    options.threads = threads;
+    options.allocator = allocator;
     speft_context *context = NULL;
     CHECK_OK(speft_create_context(&options, &context, &error));
     return context;
 }
+
+static inline speft_context *create_context(void) { return create_context_on(NULL, 0); }
 
 enum { MOST_PARAMETERS = 8 };
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "adapter.h"
+#include "basis.h"
 #include "context.h"
 #include "error.h"
 #include "export.h"
@@ -32,14 +33,26 @@ typedef struct speft_memory_plan {
     /* While `speft_reselect` runs; 0 where masks do not move. Dynamic masks: with accumulators as in `observation`, and
      * with as many settled scalars as settled_limit says, or selected ones without it. */
     uint64_t reselection;
+    /* To be set before the call, for SPARSEGRAD: one pointer a parameter, the options of the basis that it will be
+     * bound to, NULL for a dense one. Parameters with the same pointer share one basis. NULL: no bases. All of the above
+     * is then with U and V of each, as adapters keep them when the basis is destroyed. */
+    const speft_basis_options *const *bases;
+    /* While bases are made, as long as none is destroyed: all observe, then one after the other is fitted and bound. */
+    uint64_t fitting;
+    /* While `speft_linear_forward` or `speft_linear_backward` runs for one parameter of dense weights, and gradients of
+     * all the others are held; 0 where no sparse parameter has 2 axes. 0 tokens: 2,048. */
+    uint64_t products;
+    /* While an adapter with bases is merged, and as long as it is: with a copy of the weights; 0 without bases. */
+    uint64_t merging;
 } speft_memory_plan;
 
-/* Fills `*plan`, whose struct_size and tokens the caller has set. Takes what `speft_create_adapter` takes; nothing is
- * allocated on the device. Gradients of sparse parameters are taken to come from activations in the weights' types
- * where they have 2 axes, and those of Fisher scores with example_offsets; AdamW's tables are those of the default
- * betas, SGD has momentum; Bernoulli draws select what is expected of them. Given masks have no size yet and are
- * refused: plan for random ones of the same budget. SPARSEGRAD is UNSUPPORTED: its bases come later. MEPROP's mask is
- * taken to grow to as many scalars beside those of a step as settled_limit says, or to twice the budget without it. */
+/* Fills `*plan`, whose struct_size, tokens and bases the caller has set. Takes what `speft_create_adapter` takes;
+ * nothing is allocated on the device. Gradients of sparse parameters are taken to come from activations in the
+ * weights' types where they have 2 axes, and those of Fisher scores with example_offsets; AdamW's tables are those of
+ * the default betas, SGD has momentum; Bernoulli draws select what is expected of them. Given masks have no size yet
+ * and are refused: plan for random ones of the same budget. The mask of MEPROP and SPARSEGRAD is taken to grow to as
+ * many scalars beside those of a step as settled_limit says, or to twice the budget without it. INVALID_ARGUMENT: a
+ * parameter of SPARSEGRAD without a basis, a basis of another shape, or one with another method. */
 SPEFT_API speft_status speft_plan_memory(speft_context *context, const speft_adapter_options *options,
                                          const speft_parameter *const *parameters, int64_t count,
                                          speft_memory_plan *plan, speft_error **error);
