@@ -91,7 +91,7 @@ SPEFT_RECORD(speft_writer)
 %include "speft/mask.h"
 %include "speft/merge.h"
 %include "speft/storage.h"
-%include "speft/memory.h"
 %include "speft/basis.h"
+%include "speft/memory.h"
 %include "speft/linear.h"
 %include "speft/quantization.h"

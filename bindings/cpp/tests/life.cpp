@@ -274,6 +274,29 @@ BOOST_AUTO_TEST_CASE(a_memory_plan_before_anything_is_allocated) {
     BOOST_TEST(plan.selection > 0u);
     BOOST_TEST(plan.training > 0u);
     BOOST_TEST(plan.reselection == 0u);
+    BOOST_TEST(plan.products > 0u);
+    BOOST_TEST(plan.fitting + plan.merging == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_memory_plan_counts_a_shared_basis_once) {
+    Context context = host::make_context();
+    AdapterOptions options;
+    options.selection.method = Method::sparsegrad;
+    options.selection.density = 0.1;
+    const std::vector<Parameter> parameters = {{"first", {64, 32}}, {"second", {64, 32}}};
+    const auto plan = [&](const std::vector<PlannedBasis> &bases) {
+        return context.plan_memory(parameters, options, 8, bases);
+    };
+    const BasisOptions all{64, 32};
+    const MemoryPlan shared = plan({{all, {0, 1}}}), own = plan({{all, {0}}, {all, {1}}});
+    // U, V, and V transposed.
+    BOOST_TEST(own.training - shared.training == (32 * 32 + 2 * 64 * 64) * sizeof(float));
+    BOOST_TEST(own.fitting > shared.fitting);
+    BOOST_TEST(shared.merging > shared.training);
+    BOOST_TEST(plan({{{64, 32, 8, 4}, {0, 1}}}).training < shared.training);
+    CHECK_REFUSED(invalid_argument, "'second'", plan({{all, {0}}}));
+    CHECK_REFUSED(invalid_argument, "no parameter 2", plan({{all, {0, 1, 2}}}));
+    CHECK_REFUSED(invalid_argument, "parameter 0 has two", plan({{all, {0, 1}}, {all, {0}}}));
 }
 
 BOOST_AUTO_TEST_CASE(implementations_can_be_read_and_forced) {

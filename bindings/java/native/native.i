@@ -52,6 +52,7 @@ ADDRESS(const int64_t *)
 ADDRESS(speft_adapter *const *)
 ADDRESS(const speft_parameter *const *)
 ADDRESS(const speft_hyperparameters *const *)
+ADDRESS(const speft_basis_options *const *)
 
 /* A string that a function returns is copied, from UTF-8 and not from the JVM's own variety of it. One that goes in, or
  * is in a struct, is an address. */

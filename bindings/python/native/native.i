@@ -149,6 +149,7 @@ BUFFER(void *data)
 BUFFER(const void *bytes)
 BUFFER(const speft_parameter *const *)
 BUFFER(const speft_hyperparameters *const *)
+BUFFER(const speft_basis_options *const *)
 
 /* As many as there are adapters. */
 %typemap(in) (const int64_t *parameters, int64_t count) {

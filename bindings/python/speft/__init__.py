@@ -31,7 +31,7 @@ if _capi.speft_abi_version() != _capi.SPEFT_ABI_VERSION:
     )
 
 from ._adapter import Adapter, linear_forward_each
-from ._basis import Basis, BasisState
+from ._basis import Basis, BasisState, PlannedBasis
 from ._context import Backend, Context, backends, has_openmp, operations
 from ._errors import (
     Busy,
@@ -83,6 +83,7 @@ __all__ = [
     "MemoryPlan",
     "OutOfMemory",
     "Parameter",
+    "PlannedBasis",
     "QuantizedTensor",
     "Requantization",
     "Reselection",

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from . import _capi
-from ._basis import Basis
+from ._basis import Basis, PlannedBasis
 from ._call import Pointers, call, code_of, int64s, integer, make, progress_of
 from ._context import Context
 from ._errors import Busy, InvalidArgument, InvalidState
@@ -197,7 +197,12 @@ class Adapter:
 
     @staticmethod
     def plan_memory(
-        context: Context, parameters: Sequence[Parameter], *, tokens: int = 0, **options: Any
+        context: Context,
+        parameters: Sequence[Parameter],
+        *,
+        tokens: int = 0,
+        bases: Sequence[PlannedBasis] = (),
+        **options: Any,
     ) -> MemoryPlan:
         """What an adapter made with the same arguments would need; nothing is allocated for it.
 
@@ -206,9 +211,15 @@ class Adapter:
         Args:
             context, parameters, options: as for the constructor.
             tokens: of one gradient from activations, at most; 0 for any number.
+            bases: of ``"sparsegrad"``, which needs one for each sparse parameter.
         """
         structs = Pointers(parameter.to_native() for parameter in parameters)
-        plan = make(_capi.speft_memory_plan, tokens=integer("tokens", tokens))
+        planned = _planned(bases, parameters)
+        plan = make(
+            _capi.speft_memory_plan,
+            tokens=integer("tokens", tokens),
+            bases=planned.addresses if bases else None,
+        )
         options["score"] = _scorer(options.get("score"), [parameter.name for parameter in parameters])
         call(
             _capi.speft_plan_memory,
@@ -219,7 +230,14 @@ class Adapter:
             plan,
         )
         return MemoryPlan(
-            plan.observation, plan.announced_observation, plan.selection, plan.training, plan.reselection
+            plan.observation,
+            plan.announced_observation,
+            plan.selection,
+            plan.training,
+            plan.reselection,
+            plan.fitting,
+            plan.products,
+            plan.merging,
         )
 
     # ---- what is in it ----
@@ -870,6 +888,23 @@ class Adapter:
                     f"parameter must be one of ({', '.join(self._positions)}), got {parameter!r}"
                 ) from None
         return integer("parameter", parameter)
+
+
+def _planned(bases: Sequence[PlannedBasis], parameters: Sequence[Parameter]) -> Pointers:
+    """For each parameter the C struct of the basis that names it, or None."""
+    places = {parameter.name: place for place, parameter in enumerate(parameters)}
+    structs: list[Any] = [None] * len(parameters)
+    for basis in bases:
+        for name in basis.parameters:
+            if name not in places:
+                raise InvalidArgument(f"bases: no parameter is named {name!r}")
+            if structs[places[name]] is not None:
+                raise InvalidArgument(f"bases: {name!r} is in two of them")
+        if basis.parameters:
+            struct = basis.to_native(parameters[places[basis.parameters[0]]].shape)
+            for name in basis.parameters:
+                structs[places[name]] = struct
+    return Pointers(structs)
 
 
 def _scorer(score: Any, names: Sequence[str]) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import _capi
 from ._call import call, integer, make, progress_of
 from ._context import Context
-from ._errors import InvalidState
+from ._errors import InvalidArgument, InvalidState
 from ._gradient import gradient_of
 from ._tensor import Tensor, TensorLike
 
@@ -31,6 +31,40 @@ class BasisState:
     column_directions: int
     row_share: float
     column_share: float
+
+
+@dataclass(frozen=True)
+class PlannedBasis:
+    """A basis that `Adapter.plan_memory` takes some parameters to train in.
+
+    Attributes:
+        parameters: names of those that share it, all of one shape.
+        row_directions, column_directions: as of a `Basis`; None: all.
+    """
+
+    parameters: Sequence[str]
+    row_directions: int | None = None
+    column_directions: int | None = None
+
+    def to_native(self, shape: tuple[int, ...]) -> Any:
+        """The C struct for matrices of this shape."""
+        if len(shape) != 2:
+            raise InvalidArgument(
+                f"a basis is for matrices, and {self.parameters[0]!r} has shape {list(shape)}"
+            )
+        return _basis_options(*shape, self.row_directions, self.column_directions)
+
+
+def _basis_options(
+    rows: int, columns: int, row_directions: int | None, column_directions: int | None
+) -> Any:
+    kept = {"row_directions": row_directions, "column_directions": column_directions}
+    return make(
+        _capi.speft_basis_options,
+        rows=integer("rows", rows),
+        columns=integer("columns", columns),
+        **{name: integer(name, count) for name, count in kept.items() if count is not None},
+    )
 
 
 class Basis:
@@ -63,15 +97,7 @@ class Basis:
         row_directions: int | None = None,
         column_directions: int | None = None,
     ):
-        options = make(
-            _capi.speft_basis_options,
-            rows=integer("rows", rows),
-            columns=integer("columns", columns),
-            row_directions=0 if row_directions is None else integer("row_directions", row_directions),
-            column_directions=0
-            if column_directions is None
-            else integer("column_directions", column_directions),
-        )
+        options = _basis_options(rows, columns, row_directions, column_directions)
         self._owned: Any = call(_capi.speft_create_basis, context.handle, options)
 
     @property

@@ -57,11 +57,11 @@ def int64s(argument: str, values: Iterable[Any]) -> array[int]:
 
 
 class Pointers:
-    """A C array of pointers to structs, which it keeps alive."""
+    """A C array of pointers to structs, which it keeps alive; None is NULL."""
 
     def __init__(self, structs: Iterable[Any]):
         self.structs = tuple(structs)
-        self.addresses = array("Q", [int(struct.this) for struct in self.structs])
+        self.addresses = array("Q", [0 if struct is None else int(struct.this) for struct in self.structs])
 
     def __len__(self) -> int:
         return len(self.structs)

@@ -265,6 +265,10 @@ class MemoryPlan:
         selection: while `Adapter.select` runs, after announced observations.
         training: from the selection on, while gradients arrive and steps are taken.
         reselection: while `Adapter.reselect` runs; 0 where masks do not move.
+        fitting: while bases are made: observed, fitted and bound, and none is closed; 0 without bases.
+        products: while `Adapter.linear_forward` or `Adapter.linear_backward` runs, and gradients of the other
+            parameters are held.
+        merging: while an adapter with bases is merged, and as long as it is; 0 without bases.
     """
 
     observation: int
@@ -272,6 +276,9 @@ class MemoryPlan:
     selection: int
     training: int
     reselection: int
+    fitting: int
+    products: int
+    merging: int
 
 
 def adapter_options(

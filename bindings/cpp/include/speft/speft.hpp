@@ -899,6 +899,12 @@ struct BasisOptions {
     std::int64_t column_directions = 0;
 };
 
+/// A basis that a memory plan takes these parameters to share.
+struct PlannedBasis {
+    BasisOptions options;
+    std::vector<std::int64_t> parameters;
+};
+
 /// weights.h: codes of quantized weights and how they turn into numbers. As an adapter's weights unsupported in this
 /// version.
 struct QuantizedWeights {
@@ -1022,6 +1028,9 @@ struct MemoryPlan {
     std::uint64_t selection = 0;
     std::uint64_t training = 0;
     std::uint64_t reselection = 0;
+    std::uint64_t fitting = 0;
+    std::uint64_t products = 0;
+    std::uint64_t merging = 0;
 };
 
 /// context.h: speft_backend_info.
@@ -1095,6 +1104,41 @@ private:
     speft_optimizer_options optimizer_;
     speft_score_function score_;
     speft_communicator communicator_;
+};
+
+inline speft_basis_options to_native(const BasisOptions &options) {
+    speft_basis_options native = make(speft_basis_options_init);
+    native.rows = options.rows;
+    native.columns = options.columns;
+    native.row_directions = options.row_directions;
+    native.column_directions = options.column_directions;
+    return native;
+}
+
+// For each of so many parameters its basis, or NULL.
+class NativeBases {
+public:
+    NativeBases(const std::vector<PlannedBasis> &bases, std::size_t count) : pointers_(bases.empty() ? 0 : count) {
+        natives_.reserve(bases.size());
+        for (const PlannedBasis &basis : bases) {
+            natives_.push_back(to_native(basis.options));
+            for (const std::int64_t parameter : basis.parameters) {
+                if (parameter < 0 || static_cast<std::size_t>(parameter) >= count)
+                    throw invalid_argument("bases: there is no parameter " + std::to_string(parameter));
+                const speft_basis_options *&pointer = pointers_[static_cast<std::size_t>(parameter)];
+                if (pointer) throw invalid_argument("bases: parameter " + std::to_string(parameter) + " has two");
+                pointer = &natives_.back();
+            }
+        }
+    }
+    NativeBases(const NativeBases &) = delete;
+    NativeBases &operator=(const NativeBases &) = delete;
+
+    const speft_basis_options *const *data() const { return pointers_.empty() ? nullptr : pointers_.data(); }
+
+private:
+    std::vector<speft_basis_options> natives_;
+    std::vector<const speft_basis_options *> pointers_;
 };
 
 class NativeParameters {
@@ -1286,15 +1330,18 @@ public:
     }
 
     /// What an adapter will take, before it is created. `tokens` is the most that one gradient from activations will
-    /// have; 0: any number.
+    /// have; 0: any number. `bases`: of sparsegrad.
     MemoryPlan plan_memory(const std::vector<Parameter> &parameters, const AdapterOptions &options,
-                           std::int64_t tokens = 0) {
+                           std::int64_t tokens = 0, const std::vector<PlannedBasis> &bases = {}) {
         const detail::NativeAdapterOptions native(options);
         const detail::NativeParameters natives(parameters);
+        const detail::NativeBases planned(bases, parameters.size());
         auto plan = detail::make<speft_memory_plan>();
         plan.tokens = tokens;
+        plan.bases = planned.data();
         detail::call(speft_plan_memory, handle_.get(), native.get(), natives.data(), natives.count(), &plan);
-        return {plan.observation, plan.announced_observation, plan.selection, plan.training, plan.reselection};
+        return {plan.observation, plan.announced_observation, plan.selection, plan.training, plan.reselection,
+                plan.fitting,     plan.products,              plan.merging};
     }
 
     /// Unsupported in this version.
@@ -1324,11 +1371,7 @@ public:
     Basis() = default;
     /// The context may be closed before the basis.
     Basis(Context &context, const BasisOptions &options) {
-        auto native = detail::make(speft_basis_options_init);
-        native.rows = options.rows;
-        native.columns = options.columns;
-        native.row_directions = options.row_directions;
-        native.column_directions = options.column_directions;
+        const speft_basis_options native = detail::to_native(options);
         speft_basis *created = nullptr;
         detail::call(speft_create_basis, context.native(), &native, &created);
         handle_.reset(created);

@@ -602,5 +602,42 @@ def test_a_memory_plan_counts_what_a_selected_weight_takes(context):
         context, parameters, selection="gradient", budget=10_000, tokens=1, reselect_every=100
     )
     assert moving.reselection >= moving.announced_observation
+    assert plans[0].fitting == plans[0].merging == 0
+    assert plans[0].products >= 14 * 10_000  # what the selected weights keep, and scratch
     with pytest.raises(speft.InvalidArgument, match="given masks"):
         speft.Adapter.plan_memory(context, parameters, selection="mask")
+
+
+def test_a_memory_plan_counts_a_shared_basis_once(context):
+    rows, columns = 64, 32
+    parameters = [speft.Parameter(name, (rows, columns)) for name in ("first", "second")]
+
+    def plan(*bases):
+        return speft.Adapter.plan_memory(
+            context, parameters, selection="sparsegrad", density=0.1, tokens=8, bases=bases
+        )
+
+    shared = plan(speft.PlannedBasis(["first", "second"]))
+    own = plan(speft.PlannedBasis(["first"]), speft.PlannedBasis(["second"]))
+    # U, V, and V transposed.
+    assert own.training - shared.training == 4 * (columns**2 + 2 * rows**2)
+    # At least the sums and one gradient, of each basis.
+    assert own.fitting - shared.fitting >= 4 * (columns**2 + rows**2 + rows * columns)
+    assert shared.merging > shared.training > 0
+    assert shared.products > 0
+    few = plan(speft.PlannedBasis(["first", "second"], row_directions=8, column_directions=4))
+    assert few.training < shared.training
+    for bases, match in (
+        ((), "'first'"),
+        ((speft.PlannedBasis(["first"]),), "'second'"),
+        ((speft.PlannedBasis(["third"]),), "'third'"),
+        ((speft.PlannedBasis(["first", "second"]), speft.PlannedBasis(["second"])), "in two"),
+        ((speft.PlannedBasis(["first", "second"], row_directions=65),), "row_directions"),
+    ):
+        with pytest.raises(speft.InvalidArgument, match=match):
+            plan(*bases)
+    vector = [speft.Parameter("bias", (rows,))]
+    with pytest.raises(speft.InvalidArgument, match="matrices"):
+        speft.Adapter.plan_memory(
+            context, vector, selection="sparsegrad", density=0.1, bases=[speft.PlannedBasis(["bias"])]
+        )

@@ -65,11 +65,7 @@ impl BasisBuilder<'_> {
     /// # Errors
     /// `InvalidArgument` for a side of 0, no directions, or more than there are; `Unsupported` for sides above 2^30.
     pub fn build(self) -> Result<Basis> {
-        let mut options: sys::speft_basis_options = defaults!(speft_basis_options_init);
-        options.rows = to_i64("rows", self.rows)?;
-        options.columns = to_i64("columns", self.columns)?;
-        options.row_directions = directions("row_directions", self.row_directions)?;
-        options.column_directions = directions("column_directions", self.column_directions)?;
+        let options = native_options(self.rows, self.columns, self.row_directions, self.column_directions)?;
         let context = self.context;
         let mut handle = std::ptr::null_mut();
         // SAFETY: the context lives.
@@ -80,6 +76,57 @@ impl BasisBuilder<'_> {
         });
         context.host.panics.resume(); // and lets go of what was made
         made
+    }
+}
+
+fn native_options(
+    rows: usize,
+    columns: usize,
+    row_directions: Option<usize>,
+    column_directions: Option<usize>,
+) -> Result<sys::speft_basis_options> {
+    let mut options: sys::speft_basis_options = defaults!(speft_basis_options_init);
+    options.rows = to_i64("rows", rows)?;
+    options.columns = to_i64("columns", columns)?;
+    options.row_directions = directions("row_directions", row_directions)?;
+    options.column_directions = directions("column_directions", column_directions)?;
+    Ok(options)
+}
+
+/// A basis that a memory plan takes some parameters to share: see
+/// [`AdapterBuilder::plan_memory_in_bases`](crate::AdapterBuilder::plan_memory_in_bases).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PlannedBasis {
+    pub(crate) parameters: Vec<usize>,
+    row_directions: Option<usize>,
+    column_directions: Option<usize>,
+}
+
+impl PlannedBasis {
+    /// One of the parameters at these positions, which have one shape; all directions.
+    pub fn new(parameters: impl Into<Vec<usize>>) -> Self {
+        Self { parameters: parameters.into(), row_directions: None, column_directions: None }
+    }
+
+    /// As [`BasisBuilder::row_directions`].
+    pub fn row_directions(mut self, row_directions: usize) -> Self {
+        self.row_directions = Some(row_directions);
+        self
+    }
+
+    /// As [`BasisBuilder::column_directions`].
+    pub fn column_directions(mut self, column_directions: usize) -> Self {
+        self.column_directions = Some(column_directions);
+        self
+    }
+
+    /// For matrices of this shape.
+    pub(crate) fn native(&self, shape: &[usize]) -> Result<sys::speft_basis_options> {
+        let &[rows, columns] = shape else {
+            return Err(Error::refuse(format!("a basis is for matrices, and a parameter of one has shape {shape:?}")));
+        };
+        native_options(rows, columns, self.row_directions, self.column_directions)
     }
 }
 

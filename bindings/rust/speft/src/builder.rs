@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use speft_sys as sys;
 
 use crate::adapter::{Adapter, Callbacks};
+use crate::basis::PlannedBasis;
 use crate::communicator::{Communicator, Link};
 use crate::context::Context;
 use crate::error::{Error, Result, call};
@@ -128,6 +129,13 @@ pub struct MemoryPlan {
     pub training: u64,
     /// While [`Adapter::reselect`] runs; 0 where masks do not move.
     pub reselection: u64,
+    /// While bases are made: observed, fitted and bound, and none is dropped; 0 without bases.
+    pub fitting: u64,
+    /// While [`Adapter::linear_forward`] or [`Adapter::linear_backward`] runs, and gradients of the other parameters
+    /// are held.
+    pub products: u64,
+    /// While an adapter with bases is merged, and as long as it is; 0 without bases.
+    pub merging: u64,
 }
 
 /// How an [`Adapter`] is made: its parameters, how its masks are chosen and may move, its optimizer.
@@ -343,8 +351,18 @@ impl<'a> AdapterBuilder<'a> {
     /// # Errors
     /// As of [`build`](Self::build); `InvalidArgument` for given masks, which have no size yet.
     pub fn plan_memory(&self, tokens: u64) -> Result<MemoryPlan> {
+        self.plan_memory_in_bases(tokens, &[])
+    }
+
+    /// The same for [`Selection::Sparsegrad`], which needs a basis for each of its sparse parameters.
+    ///
+    /// # Errors
+    /// As of [`plan_memory`](Self::plan_memory); `InvalidArgument` for a parameter without a basis or with two.
+    pub fn plan_memory_in_bases(&self, tokens: u64, bases: &[PlannedBasis]) -> Result<MemoryPlan> {
         let mut plan = empty!(speft_memory_plan);
         plan.tokens = crate::error::to_i64("tokens", tokens)?;
+        let planned = NativeBases::new(bases, &self.parameters)?;
+        plan.bases = planned.pointers();
         // A plan calls nothing, but wants to see that there is a function.
         let score = self.score.as_ref().map(|_| Scorer::pin(Box::new(|_| ControlFlow::Break(())), &self.context.host));
         self.with_native(score.as_ref().map(|(_, native)| native), None, |options, parameters| {
@@ -360,6 +378,9 @@ impl<'a> AdapterBuilder<'a> {
             selection: plan.selection,
             training: plan.training,
             reselection: plan.reselection,
+            fitting: plan.fitting,
+            products: plan.products,
+            merging: plan.merging,
         })
     }
 
@@ -383,6 +404,41 @@ impl<'a> AdapterBuilder<'a> {
         options.optimizer = pointer(self.optimizer.as_ref().map(OptimizerOptions::native));
         options.communicator = pointer(communicator);
         call(&options, &parameters)
+    }
+}
+
+/// What a plan takes: of each parameter its basis, or null.
+struct NativeBases {
+    pointers: Vec<*const sys::speft_basis_options>,
+    /// What the pointers show; it never grows.
+    _structs: Vec<sys::speft_basis_options>,
+}
+
+impl NativeBases {
+    fn new(bases: &[PlannedBasis], parameters: &[Parameter]) -> Result<Self> {
+        let of = |position: usize| {
+            let missing = || Error::refuse(format!("bases: there is no parameter {position}"));
+            parameters.get(position).ok_or_else(missing)
+        };
+        let used: Vec<_> = bases.iter().filter(|basis| !basis.parameters.is_empty()).collect();
+        let structs =
+            used.iter().map(|basis| basis.native(of(basis.parameters[0])?.shape())).collect::<Result<Vec<_>>>()?;
+        let mut pointers: Vec<*const sys::speft_basis_options> =
+            vec![std::ptr::null(); if used.is_empty() { 0 } else { parameters.len() }];
+        for (basis, native) in used.iter().zip(&structs) {
+            for &position in &basis.parameters {
+                of(position)?;
+                if !pointers[position].is_null() {
+                    return Err(Error::refuse(format!("bases: parameter {position} has two")));
+                }
+                pointers[position] = &raw const *native;
+            }
+        }
+        Ok(Self { pointers, _structs: structs })
+    }
+
+    fn pointers(&self) -> *const *const sys::speft_basis_options {
+        if self.pointers.is_empty() { std::ptr::null() } else { self.pointers.as_ptr() }
     }
 }
 

@@ -23,7 +23,7 @@ mod storage;
 mod tensor;
 
 pub use adapter::{Adapter, AdapterState, Moved, Reselection, Which};
-pub use basis::{Basis, BasisBuilder, BasisFit, BasisState};
+pub use basis::{Basis, BasisBuilder, BasisFit, BasisState, PlannedBasis};
 pub use binding::Bound;
 pub use builder::{AdapterBuilder, MemoryPlan, Schedule};
 pub use callback::{Progress, Report};

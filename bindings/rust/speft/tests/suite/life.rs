@@ -285,4 +285,30 @@ fn memory_is_planned_before_an_adapter_is_made() {
     let scored = builder(&context, &layer).density(0.1).score_function(|_| std::ops::ControlFlow::Continue(()));
     assert!(scored.plan_memory(16).unwrap().selection > 0);
     refused(builder(&context, &layer).selection(Selection::Mask).plan_memory(0), Status::InvalidArgument, "mask");
+    assert!(plan.products > 0);
+    assert_eq!(plan.fitting + plan.merging, 0);
+}
+
+#[test]
+fn a_memory_plan_counts_a_shared_basis_once() {
+    let context = cpu();
+    let builder = Adapter::builder(&context)
+        .parameter(Parameter::sparse("first", [64, 32], DataType::Float32))
+        .parameter(Parameter::sparse("second", [64, 32], DataType::Float32))
+        .selection(Selection::Sparsegrad)
+        .density(0.1);
+    let plan = |bases: &[PlannedBasis]| builder.plan_memory_in_bases(8, bases);
+    let shared = plan(&[PlannedBasis::new([0, 1])]).unwrap();
+    let own = plan(&[PlannedBasis::new([0]), PlannedBasis::new([1])]).unwrap();
+    assert_eq!(own.training - shared.training, 4 * (32 * 32 + 2 * 64 * 64)); // U, V, and V transposed
+    assert!(own.fitting > shared.fitting);
+    assert!(shared.merging > shared.training);
+    let few = PlannedBasis::new([0, 1]).row_directions(8).column_directions(4);
+    assert!(plan(&[few]).unwrap().training < shared.training);
+    refused(builder.plan_memory(8), Status::InvalidArgument, "'first'");
+    refused(plan(&[PlannedBasis::new([0])]), Status::InvalidArgument, "'second'");
+    refused(plan(&[PlannedBasis::new([0, 1, 2])]), Status::InvalidArgument, "no parameter 2");
+    let twice = [PlannedBasis::new([0, 1]), PlannedBasis::new([1])];
+    refused(plan(&twice), Status::InvalidArgument, "parameter 1 has two");
+    refused(plan(&[PlannedBasis::new([0, 1]).row_directions(65)]), Status::InvalidArgument, "row_directions");
 }

@@ -20,6 +20,7 @@ import org.speft.internal.CapiConstants;
 import org.speft.internal.Memory;
 import org.speft.internal.speft_adapter_options;
 import org.speft.internal.speft_adapter_state;
+import org.speft.internal.speft_basis_options;
 import org.speft.internal.speft_load_options;
 import org.speft.internal.speft_memory_plan;
 import org.speft.internal.speft_parameter;
@@ -1622,9 +1623,23 @@ public final class Adapter extends Owner implements AutoCloseable {
          * @return bytes
          */
         public MemoryPlan planMemory(long tokens) {
+            return planMemory(tokens, List.of());
+        }
+
+        /**
+         * The same for {@link Selection#SPARSEGRAD}, which needs a basis for each of its sparse parameters.
+         *
+         * @param tokens of one gradient from activations, at most; 0 for any number
+         * @param bases each once, however many parameters share it
+         * @return bytes
+         * @throws InvalidArgumentException a parameter without a basis or with two, or one of another shape
+         */
+        public MemoryPlan planMemory(long tokens, List<PlannedBasis> bases) {
+            Tensor.requireNonNull("bases", bases);
             try (Arena arena = new Arena()) {
                 speft_memory_plan plan = arena.own(new speft_memory_plan());
                 plan.setTokens(tokens);
+                plan.setBases(pointers(arena, bases));
                 Callbacks.Scoring scoring = scoring();
                 long reference = scoring == null ? 0 : arena.reference(scoring);
                 speft_adapter_options struct = options.toNative(arena, reference);
@@ -1632,8 +1647,26 @@ public final class Adapter extends Owner implements AutoCloseable {
                 arena.call(context, address ->
                         Capi.speft_plan_memory(address, struct, pointers, parameters.size(), plan));
                 return new MemoryPlan(plan.getObservation(), plan.getAnnounced_observation(), plan.getSelection(),
-                        plan.getTraining(), plan.getReselection());
+                        plan.getTraining(), plan.getReselection(), plan.getFitting(), plan.getProducts(),
+                        plan.getMerging());
             }
+        }
+
+        /** For each parameter the basis that it is in; the address of nothing where there are none. */
+        private long pointers(Arena arena, List<PlannedBasis> bases) {
+            if (bases.isEmpty()) return 0;
+            long[] addresses = new long[parameters.size()];
+            for (PlannedBasis basis : bases) {
+                long address = speft_basis_options.getCPtr(basis.options().toNative(arena));
+                for (int position : basis.parameters()) {
+                    if (position < 0 || position >= addresses.length)
+                        throw new InvalidArgumentException("bases: there is no parameter " + position);
+                    if (addresses[position] != 0)
+                        throw new InvalidArgumentException("bases: parameter " + position + " has two");
+                    addresses[position] = address;
+                }
+            }
+            return arena.longs(addresses);
         }
 
         private Callbacks.Scoring scoring() {

@@ -144,6 +144,28 @@ class SparseGradTest {
         return y.toFloats();
     }
 
+    @Test
+    void a_memory_plan_counts_a_shared_basis_once() {
+        try (Context context = Context.open("cpu")) {
+            Adapter.Builder builder = Adapter.builder(context).selection(Selection.SPARSEGRAD).density(0.1)
+                    .sparse("first", DType.FLOAT32, 64, 32).sparse("second", DType.FLOAT32, 64, 32);
+            BasisOptions all = new BasisOptions(64, 32);
+            MemoryPlan shared = builder.planMemory(8, List.of(new PlannedBasis(all, 0, 1)));
+            MemoryPlan own = builder.planMemory(8, List.of(new PlannedBasis(all, 0), new PlannedBasis(all, 1)));
+            // U, V, and V transposed.
+            assertEquals(4 * (32 * 32 + 2 * 64 * 64), own.training() - shared.training());
+            assertTrue(own.fitting() > shared.fitting());
+            assertTrue(shared.merging() > shared.training());
+            PlannedBasis few = new PlannedBasis(all.rowDirections(8).columnDirections(4), 0, 1);
+            assertTrue(builder.planMemory(8, List.of(few)).training() < shared.training());
+            assertRefused(InvalidArgumentException.class, "'first'", () -> builder.planMemory(8));
+            assertRefused(InvalidArgumentException.class, "no parameter 2",
+                    () -> builder.planMemory(8, List.of(new PlannedBasis(all, 0, 1, 2))));
+            assertRefused(InvalidArgumentException.class, "parameter 0 has two",
+                    () -> builder.planMemory(8, List.of(new PlannedBasis(all, 0, 1), new PlannedBasis(all, 0))));
+        }
+    }
+
     private static void assertRefused(Class<? extends SpeftException> type, String words, Executable call) {
         String message = assertThrows(type, call).getMessage();
         assertTrue(message.contains(words), message);

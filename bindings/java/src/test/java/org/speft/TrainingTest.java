@@ -311,6 +311,8 @@ class TrainingTest {
             MemoryPlan moving = Scene.declare(Adapter.builder(context).selection(Selection.SCORE_FUNCTION)
                     .score((n, w, g, s) -> {}).budget(7).reselectEvery(2)).planMemory(16);
             assertTrue(moving.reselection() > 0);
+            assertTrue(plan.products() > 0);
+            assertEquals(0, plan.fitting() + plan.merging());
         }
     }
 
