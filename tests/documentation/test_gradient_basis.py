@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "python" / "gradient_basis" / "main.py"
 
 
@@ -19,4 +21,11 @@ def test_gradients_are_more_concentrated_in_the_basis(tmp_path: Path) -> None:
         assert by_basis["in the basis"]["1%"] > by_basis["as it is"]["1%"] > by_basis["in a random basis"]["1%"]
         assert name in run.stdout
     assert all(state["observations"] == 3 * 6 for state in report["directions"].values())
-    assert (tmp_path / "basis.png").read_bytes().startswith(b"\x89PNG")
+    for name, of_outputs in report["outputs"].items():  # rows of padding are zero, and no others
+        assert name in run.stdout
+        assert of_outputs["nonzero_rows"] == pytest.approx(1 - report["padding"])
+        assert of_outputs["rows_with_99_percent"] <= of_outputs["nonzero_rows"]
+        assert of_outputs["nonzero_entries"] <= of_outputs["nonzero_rows"]
+    assert 0 < report["padding"] < 1
+    for picture in ("basis.png", "strides.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
