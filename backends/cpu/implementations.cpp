@@ -84,7 +84,6 @@ constexpr speft_backend_implementation of_unmerge[] = {
 constexpr speft_backend_implementation of_measure_rounding[] = {
     reference<speft_measure_rounding, measure_rounding>};
 
-constexpr speft_backend_implementation of_quantize[] = {reference<speft_quantize_blocks, quantize>};
 constexpr speft_backend_implementation of_requantize[] = {reference<speft_requantize_blocks, requantize>};
 
 #ifdef __x86_64__
@@ -344,7 +343,29 @@ speft_status run_dequantization(speft_backend_device *device, const void *argume
         dequantize_vectors(*device, *static_cast<const speft_dequantize_blocks *>(arguments), kernels);
     });
 }
+
+template <const QuantizeKernels &kernels>
+speft_status run_quantization(speft_backend_device *device, const void *arguments, void *,
+                              speft_backend_failure *failure) {
+    return guarded(failure, [&] {
+        quantize_vectors(*device, *static_cast<const speft_quantize_blocks *>(arguments), kernels);
+    });
+}
+
+template <Refusal refuse_without>
+const char *refuse_quantization(const speft_backend_device *device, const void *arguments) {
+    const char *const reason = refuse_without(device, arguments);
+    return reason ? reason : refuse_to_quantize(*static_cast<const speft_quantize_blocks *>(arguments));
+}
 #endif
+
+constexpr speft_backend_implementation of_quantize[] = {
+#ifdef __x86_64__
+    {"avx512", refuse_quantization<refuse_without_avx512>, nullptr, run_quantization<avx512_quantize_kernels>},
+    {"avx2", refuse_quantization<refuse_addition_without_avx2>, nullptr, run_quantization<avx2_quantize_kernels>},
+#endif
+    reference<speft_quantize_blocks, quantize>,
+};
 
 constexpr speft_backend_implementation of_dequantize[] = {
 #ifdef __x86_64__

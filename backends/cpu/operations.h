@@ -101,6 +101,11 @@ void find_eigenvectors_lapack(const speft_backend_device &device, const speft_fi
 void add_values_avx2(const speft_backend_device &device, const speft_add_values &arguments);
 
 // quantization/
+struct QuantizeKernels;
+// NULL when vectors can pay, else why not.
+const char *refuse_to_quantize(const speft_quantize_blocks &arguments);
+void quantize_vectors(const speft_backend_device &device, const speft_quantize_blocks &arguments,
+                      const QuantizeKernels &kernels);
 void dequantize_vectors(const speft_backend_device &device, const speft_dequantize_blocks &arguments,
                         const DequantizeKernels &kernels);
 

@@ -7,18 +7,11 @@
 
 #include <cstdint>
 
+#include "backends/cpu/quantization/halves.h"
 #include "backends/cpu/quantization/kernels.h"
 
 namespace speft::cpu {
 namespace {
-
-struct Half {
-    std::uint16_t bits;
-};
-
-struct BFloat {
-    std::uint16_t bits;
-};
 
 // The first few of a vector.
 template <class Set, class Vector, class Scalar>
