@@ -1,28 +1,19 @@
 #include <immintrin.h>
 
 #include "backends/cpu/product/code_kernel_template.h"
+#include "backends/cpu/quantization/avx2_levels.h"
 
 namespace speft::cpu {
 namespace {
 
-struct Levels {
-    __m256 lower, upper;
-};
-
-struct Avx2 {
+struct Avx2 : Avx2Levels {
     static constexpr std::uint64_t most_tokens = 4;
     static constexpr int lanes = 8;
     typedef float Vector __attribute__((vector_size(32)));
     typedef std::uint32_t Words __attribute__((vector_size(32)));
 
-    static Levels levels(const float *values) { return {_mm256_loadu_ps(values), _mm256_loadu_ps(values + 8)}; }
-
-    // Permutations read the last 3 bits of a lane, the fourth is moved to the sign, by which the blend chooses.
     static Vector look_up(const Levels &levels, Words words) {
-        const __m256i codes = reinterpret_cast<__m256i>(words);
-        return _mm256_blendv_ps(_mm256_permutevar8x32_ps(levels.lower, codes),
-                                _mm256_permutevar8x32_ps(levels.upper, codes),
-                                _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)));
+        return choose(levels, reinterpret_cast<__m256i>(words));
     }
 
     static Vector spread(const float *scales) {
