@@ -11,10 +11,31 @@ struct life {
     int announced;
     int32_t state;
     int64_t reselect_every, window, settled_limit; /* of masks that move; 0: they stay */
+    int quantized;
 };
 
 static float values[SCALARS], x[TOKENS * COLUMNS], dy[TOKENS * ROWS], head[HEAD];
 static uint16_t narrow_values[SCALARS], narrow_x[TOKENS * COLUMNS], narrow_dy[TOKENS * ROWS];
+
+/* The first parameter's weights, as they are or as codes. */
+static void bind_first(const struct life *life, speft_context *context, speft_adapter *adapter) {
+    const int narrow = life->type.bits == 16;
+    const speft_tensor *const dense =
+        MATRIX(narrow ? (void *)narrow_values : (void *)values, life->type, ROWS, COLUMNS);
+    if (!life->quantized) {
+        bind(adapter, 0, dense);
+        return;
+    }
+    static uint8_t codes[SCALARS / 2];
+    static float absmax[(SCALARS + 63) / 64];
+    const speft_tensor *const code_view = VECTOR(codes, ((speft_dtype){SPEFT_CODE_UINT, 8, 1}), COUNT_OF(codes));
+    const speft_quantization quantization = {.struct_size = sizeof quantization,
+                                             .block = 64,
+                                             .absmax = VECTOR(absmax, float32, COUNT_OF(absmax))};
+    const speft_weights weights = {sizeof weights, SPEFT_WEIGHTS_NF4, code_view, &quantization};
+    CHECK_OK(speft_quantize(context, dense, &weights, &error));
+    CHECK_OK(speft_bind_weights(adapter, 0, &weights, &error));
+}
 
 static void narrow_all(const float *source, uint16_t *target, int64_t count) {
     for (int64_t i = 0; i < count; ++i)
@@ -65,7 +86,7 @@ static void live(const struct life life) {
 
     speft_adapter *adapter = NULL;
     CHECK_OK(speft_create_adapter(context, &options, all, 2, &adapter, &error));
-    bind(adapter, 0, MATRIX(life.type.bits == 16 ? (void *)narrow_values : (void *)values, life.type, ROWS, COLUMNS));
+    bind_first(&life, context, adapter);
     bind(adapter, 1, VECTOR(head, float32, HEAD));
     if (life.method == SPEFT_SELECT_WEIGHT_CHANGE)
         CHECK_OK(speft_set_reference(adapter, 0, MATRIX(values, float32, ROWS, COLUMNS), &error));
@@ -84,7 +105,7 @@ static void live(const struct life life) {
 
     CHECK_OK(speft_select(adapter, NULL, &error));
     const int64_t selecting = read_most(&meter);
-    if (life.announced) CHECK_PLANNED(plan.selection, selecting);
+    if (life.announced && !life.quantized) CHECK_PLANNED(plan.selection, selecting);
 
     gradient.example_offsets = NULL;
     speft_hyperparameters hyperparameters;
@@ -112,17 +133,17 @@ static void live(const struct life life) {
         note_most(&meter, &reselecting);
     }
     CHECK_PLANNED(plan.training, training);
-    if (reselecting > 0) CHECK_PLANNED(plan.reselection, reselecting);
+    if (reselecting > 0 && !life.quantized) CHECK_PLANNED(plan.reselection, reselecting);
     CHECK(meter.now <= (int64_t)plan.training);
     CHECK_EQUAL((int64_t)plan.fitting + (int64_t)plan.merging, 0);
-    if (!life.reselect_every) { /* nothing is left of other calls but scratch */
+    if (!life.reselect_every && !life.quantized) { /* nothing is left of other calls but scratch */
         static float y[TOKENS * ROWS], dx[TOKENS * COLUMNS];
         const speft_tensor outputs = view(y, life.type, 2, gradient.dy->shape);
         const speft_tensor dinputs = view(dx, life.type, 2, gradient.x->shape);
         CHECK_OK(speft_unmerge(adapter, &error));
         CHECK_OK(speft_linear_forward(adapter, 0, NULL, gradient.x, &outputs, &error));
         CHECK_OK(speft_linear_backward(adapter, 0, NULL, gradient.dy, &dinputs, &error));
-CHECK_PLANNED(plan.products, read_most(&meter));
+        CHECK_PLANNED(plan.products, read_most(&meter));
     }
     speft_destroy_adapter(adapter);
     speft_destroy_context(context);
@@ -188,7 +209,7 @@ static void test_a_plan_is_what_a_life_takes(void) {
     narrow_all(dy, narrow_dy, TOKENS * ROWS);
     const struct life usual = {SPEFT_SELECT_SNIP,    SPEFT_SCOPE_GLOBAL,  SPEFT_OPTIMIZER_ADAMW, SPEFT_AGE_COMMON,
                                SPEFT_DELTA_FLOAT32, {SPEFT_CODE_FLOAT, 32, 1}, 0.05,              1,
-                               SPEFT_STATE_FLOAT32,  0,                   0,                     0};
+                               SPEFT_STATE_FLOAT32,  0,                   0,                     0, 0};
     live(usual);
     struct life other = usual;
     other.announced = 0;
@@ -251,6 +272,18 @@ static void test_a_plan_is_what_a_life_takes(void) {
     moving.settled_limit = 7000;
     live(moving);
     moving.method = SPEFT_SELECT_RANDOM;
+    live(moving);
+
+    struct life quantized = usual;
+    quantized.quantized = 1;
+    live(quantized);
+    quantized.type = bfloat16;
+    live(quantized);
+    moving = usual;
+    moving.quantized = 1;
+    moving.reselect_every = 3;
+    moving.window = 2;
+    moving.method = SPEFT_SELECT_SPIEL_AG;
     live(moving);
 }
 

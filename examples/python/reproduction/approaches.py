@@ -15,6 +15,7 @@ class Approach:
     kinds: tuple[str, ...] = ()  # only such matrices are targets, as placement.py says them; (): all
     dynamic: bool = False  # the mask is chosen again three times
     density: float | None = None  # of its own targets; None: as many scalars as LoRA trains
+    quantized: str | None = None  # of all of the encoder's matrices; None: they stay as they are
 
 
 # Of "Sparse Fine-Tuning by Salience": its eight scores. Their static masks are what its claims are about.
@@ -50,6 +51,10 @@ APPROACHES = {
     "lora": Approach("lora"),
     "full": Approach("full"),
 }
+
+# SpIEL's question of quantized models (qSpIEL): the same on a base of 4 bits, with the twin's learning rate.
+ON_QUANTIZED = ("head-only", "random", "snip", "spiel-ag", "spiel-ma")
+APPROACHES |= {f"q-{name}": dataclasses.replace(APPROACHES[name], quantized="nf4") for name in ON_QUANTIZED}
 
 
 @dataclasses.dataclass(frozen=True)

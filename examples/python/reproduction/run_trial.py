@@ -17,7 +17,7 @@ from methods import Full, HeadOnly, Lora, Method, Sparse, lora_budget
 from model import Classifier, linear_weights, load_classifier, load_tokenizer
 from placement import in_words, name_kinds
 from settings import Settings
-from speft.torch import SparseAdapter
+from speft.torch import SparseAdapter, quantize_layers
 from torch.nn.functional import cross_entropy
 from trial import Scale, Trial
 
@@ -86,7 +86,8 @@ def run_trial(trial: Trial, stock: Stock) -> dict:
             estimate(step)
             method.adapter.reselect()
     if isinstance(method, Sparse):
-        method.adapter.merge()  # SparseGrad's weights are not in the layers yet
+        if not approach.quantized:  # deltas stay beside a base of 4 bits
+            method.adapter.merge()  # SparseGrad's weights are not in the layers yet
     logits, labels = predict(model, stock.batches(scale, trial.domain, trial.evaluate_on))
     result = {**scores(logits, labels), "trained": method.trained, "density": method.density}
     if approach.dynamic:
@@ -100,10 +101,13 @@ def run_trial(trial: Trial, stock: Stock) -> dict:
 
 
 def make_method(approach: Approach, model: Classifier, trial: Trial) -> Method:
+    everything = linear_weights(model)
+    measure = size(approach, model, everything, trial.density)  # while they are scalars and not codes
+    if approach.quantized:
+        quantize_layers(model, everything, approach.quantized)
     if approach.selection is None:
         kinds = {"head-only": HeadOnly, "lora": Lora, "full": Full}
-        return kinds[trial.approach](model, trial.learning_rate)
-    everything = linear_weights(model)
+        return kinds[approach.family](model, trial.learning_rate)
     kinds = name_kinds(everything)
     targets = [name for name in everything if not approach.kinds or in_words(kinds[name]) in approach.kinds]
     moves = {}
@@ -124,7 +128,7 @@ def make_method(approach: Approach, model: Classifier, trial: Trial) -> Method:
         lr=trial.learning_rate,
         seed=trial.seed,
         threads=1,
-        **size(approach, model, everything, trial.density),
+        **measure,
         **moves,
     )
     return Sparse(model, adapter, by_gradients=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from approaches import STEP_DENSITY
+from approaches import ON_QUANTIZED, STEP_DENSITY
 from claims import MARGIN, Judgement
 from comparison import Comparison
 from pool import Results
@@ -38,6 +38,16 @@ def comparison_table(comparison: Comparison) -> str:
         for approach in comparison.approaches()
     ]
     return markdown_table(["method", "trained scalars", *domains, "average"], rows)
+
+
+def quantized_table(comparison: Comparison) -> str:
+    """Each method on a base of 4 bits beside itself on the base as it is, paired."""
+    rows = [
+        [name, f"{100 * comparison.mean(f'q-{name}'):.1f}", str(comparison.difference(f"q-{name}", name))]
+        for name in ON_QUANTIZED
+        if comparison.cells(name) and comparison.cells(f"q-{name}")
+    ]
+    return markdown_table(["method", "on 4 bits", "less the same on the base as it is"], rows)
 
 
 def claims_table(judgements: list[Judgement]) -> str:
@@ -131,6 +141,10 @@ def results_page(
         "### Accuracy, in per cent",
         "Mean ± standard deviation over the seeds.",
         comparison_table(comparison),
+        "### On a base of 4 bits",
+        "The encoder's matrices as NF4 with quantized scales, under deltas in float32 (qSpIEL): accuracy in per "
+        "cent, and the mean difference over the pairs of domain and seed, ± two standard errors.",
+        quantized_table(comparison),
         "### Learning rates",
         rates_table(tuned),
     ]
