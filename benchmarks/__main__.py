@@ -7,7 +7,17 @@ from pathlib import Path
 
 import torch
 
-from . import accumulation, activations, basis, merging, optimizer_step, reselection, selection, training_step
+from . import (
+    accumulation,
+    activations,
+    basis,
+    merging,
+    optimizer_step,
+    quantized,
+    reselection,
+    selection,
+    training_step,
+)
 from .machine import Machine, describe
 from .picture import draw
 from .report import header, line, write_json
@@ -22,6 +32,7 @@ GROUPS = {
     "merging": merging,
     "reselection": reselection,
     "basis": basis,
+    "quantized": quantized,
 }
 
 

