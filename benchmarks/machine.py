@@ -54,10 +54,6 @@ class Machine:
         """Of `count` multiplications and additions in bfloat16."""
         return count / self.bfloat16_rate
 
-    def seconds_to_multiply_float32(self, count: float) -> float:
-        """Of as many in float32."""
-        return count / self.float32_rate
-
 
 def describe() -> dict[str, Any]:
     """What a reader of the figures needs to know."""
