@@ -212,11 +212,11 @@ BOOST_FIXTURE_TEST_CASE(two_adapters_on_one_memory, Selected) {
     CHECK_REFUSED(invalid_state, "merged into already", second.select());
 }
 
-BOOST_FIXTURE_TEST_CASE(what_is_planned_is_refused_by_name, Selected) {
+BOOST_FIXTURE_TEST_CASE(codes_in_place_of_weights_in_effect, Selected) {
     std::vector<std::uint8_t> codes(48);
     std::vector<float> absmax(2);
     const QuantizedWeights quantized{WeightsKind::nf4, view(codes, {48}), 64, absmax};
-    CHECK_REFUSED(unsupported, "weights", adapter.bind(0, quantized));
+    CHECK_REFUSED(invalid_state, "was bound to dense", adapter.bind(0, quantized));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

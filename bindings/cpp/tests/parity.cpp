@@ -60,6 +60,27 @@ private:
 
 using Bytes = std::vector<std::uint8_t>;
 
+// The memory of quantized weights.
+struct Codes {
+    WeightsKind kind;
+    std::int32_t block, absmax_block;
+    Bytes codes, absmax, absmax_absmax, absmax_offset;
+    Shape shape;
+
+    QuantizedWeights view() {
+        const auto size = [](const Bytes &bytes, std::size_t width) {
+            return Shape{static_cast<std::int64_t>(bytes.size() / width)};
+        };
+        if (kind == WeightsKind::int8)
+            return {kind, {codes.data(), Dtype::int8, shape}, block, {absmax.data(), Dtype::float32, size(absmax, 4)}};
+        QuantizedWeights weights{kind, codes, block, absmax};
+        weights.absmax_absmax.emplace(absmax_absmax.data(), Dtype::float32, size(absmax_absmax, 4));
+        weights.absmax_offset.emplace(absmax_offset.data(), Dtype::float32, size(absmax_offset, 4));
+        weights.absmax_block = absmax_block;
+        return weights;
+    }
+};
+
 class Player {
 public:
     explicit Player(std::filesystem::path folder) : folder_(std::move(folder)) {}
@@ -102,6 +123,10 @@ private:
         } else if (command == "bind") {
             const std::int64_t parameter = position(words);
             weights_[index(parameter)] = read(words.next());
+            bind(parameter);
+        } else if (command == "bind-quantized") {
+            const std::int64_t parameter = position(words);
+            codes_[parameter] = read_codes(parameter, words);
             bind(parameter);
         } else if (command == "mask") {
             const std::int64_t parameter = position(words);
@@ -271,6 +296,19 @@ private:
             BOOST_CHECK(bytes_of(adapter_.gradient(parameter)) == read(words.next()));
         } else if (command == "expect-weights") {
             BOOST_CHECK(weights_[index(parameter)] == read(words.next()));
+        } else if (command == "expect-quantized") {
+            const Codes &codes = codes_.at(parameter);
+            BOOST_CHECK(codes.codes == read(words.key("codes")));
+            BOOST_CHECK(codes.absmax == read(words.key("absmax")));
+            if (!codes.absmax_absmax.empty()) {
+                BOOST_CHECK(codes.absmax_absmax == read(words.key("absmax_absmax")));
+                BOOST_CHECK(codes.absmax_offset == read(words.key("absmax_offset")));
+            }
+        } else if (command == "expect-requantization") {
+            const Requantization done = adapter_.measure_requantization(parameter);
+            BOOST_TEST(done.deltas == words.integer("deltas"));
+            BOOST_TEST(done.changed == words.integer("changed"));
+            BOOST_TEST(done.relative_error == words.number("relative_error"));
         } else if (command == "expect-basis") {
             const auto [u, v] = bases_.at(parameter).matrices();
             BOOST_CHECK(bytes_of(u) == read(words.key("u")));
@@ -316,7 +354,18 @@ private:
     }
     const Shape &shape(std::int64_t parameter) const { return parameters_[index(parameter)].shape; }
     Dtype dtype(std::int64_t parameter) const { return parameters_[index(parameter)].dtype; }
+    Codes read_codes(std::int64_t parameter, Words &words) const {
+        Codes codes{words.named<WeightsKind>("kind"), static_cast<std::int32_t>(words.integer("block")),
+                    static_cast<std::int32_t>(words.integer("absmax_block")), read(words.key("codes")),
+                    read(words.key("absmax")), {}, {}, shape(parameter)};
+        if (words.has("absmax_absmax")) {
+            codes.absmax_absmax = read(words.key("absmax_absmax"));
+            codes.absmax_offset = read(words.key("absmax_offset"));
+        }
+        return codes;
+    }
     void bind(std::int64_t parameter) {
+        if (codes_.count(parameter)) return adapter_.bind(parameter, codes_.at(parameter).view());
         adapter_.bind(parameter,
                       MutableTensorView(weights_[index(parameter)].data(), dtype(parameter), shape(parameter)));
     }
@@ -331,6 +380,7 @@ private:
     std::map<std::int64_t, Basis> bases_;
     Adapter adapter_;
     std::vector<Bytes> weights_;
+    std::map<std::int64_t, Codes> codes_;
 };
 
 }  // namespace

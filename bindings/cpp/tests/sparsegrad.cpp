@@ -140,7 +140,7 @@ BOOST_AUTO_TEST_CASE(trains_beside_the_weights) {
         BOOST_TEST(host::same_bits(weights, original));
     }
     BOOST_TEST(adapter.state().steps == 3);
-    CHECK_REFUSED(invalid_argument, "basis", adapter.measure_rounding_loss(0));
+    CHECK_REFUSED(invalid_argument, "beside its weights", adapter.measure_rounding_loss(0));
 }
 
 // Few tokens go through the basis, many by ΔW.

@@ -243,8 +243,8 @@ enum class LogLevel : std::int32_t {
     info = SPEFT_LOG_INFO,
     warning = SPEFT_LOG_WARNING
 };
-/// Element types of parameters; indices and offsets are int64, quantized codes uint8.
-enum class Dtype : std::int32_t { float32, bfloat16, float16, int64, uint8 };
+/// Element types of parameters; indices and offsets are int64, quantized codes uint8 or int8.
+enum class Dtype : std::int32_t { float32, bfloat16, float16, int64, uint8, int8 };
 
 namespace detail {
 
@@ -389,7 +389,8 @@ struct Names<Dtype> {
                                            {Dtype::bfloat16, "bfloat16"},
                                            {Dtype::float16, "float16"},
                                            {Dtype::int64, "int64"},
-                                           {Dtype::uint8, "uint8"}};
+                                           {Dtype::uint8, "uint8"},
+                                           {Dtype::int8, "int8"}};
 };
 
 }  // namespace detail
@@ -465,6 +466,8 @@ template <>
 struct DtypeOf<std::int64_t> : std::integral_constant<Dtype, Dtype::int64> {};
 template <>
 struct DtypeOf<std::uint8_t> : std::integral_constant<Dtype, Dtype::uint8> {};
+template <>
+struct DtypeOf<std::int8_t> : std::integral_constant<Dtype, Dtype::int8> {};
 
 template <class T>
 inline constexpr Dtype dtype_of = DtypeOf<std::remove_const_t<T>>::value;
@@ -480,6 +483,7 @@ inline speft_dtype to_native(Dtype dtype) {
         case Dtype::float16: return {SPEFT_CODE_FLOAT, 16, 1};
         case Dtype::int64: return {SPEFT_CODE_INT, 64, 1};
         case Dtype::uint8: return {SPEFT_CODE_UINT, 8, 1};
+        case Dtype::int8: return {SPEFT_CODE_INT, 8, 1};
     }
     throw invalid_argument("dtype must be one of Dtype's; got " + std::to_string(static_cast<std::int32_t>(dtype)));
 }
@@ -502,7 +506,7 @@ using element_t = std::remove_pointer_t<decltype(std::declval<Container &>().dat
 /// shape, not the memory.
 class TensorView {
 public:
-    /// `Element` is float, bfloat16, float16, std::int64_t or std::uint8_t.
+    /// `Element` is float, bfloat16, float16, std::int64_t, std::uint8_t or std::int8_t.
     template <class Element, class = detail::if_element_t<Element>>
     TensorView(const Element *data, Shape shape)
         : TensorView(const_cast<Element *>(data), detail::to_native(detail::dtype_of<Element>), std::move(shape)) {}
@@ -905,16 +909,15 @@ struct PlannedBasis {
     std::vector<std::int64_t> parameters;
 };
 
-/// weights.h: codes of quantized weights and how they turn into numbers. As an adapter's weights unsupported in this
-/// version.
+/// weights.h: codes of quantized weights and how they turn into numbers.
 struct QuantizedWeights {
     WeightsKind kind;
-    MutableTensorView codes;
-    std::int32_t block;
+    MutableTensorView codes;  ///< uint8 [ceil(N / 2)]; of int8 weights int8, in their shape
+    std::int32_t block;       ///< scalars that share one scale; of int8 weights 0
     MutableTensorView absmax;
-    std::optional<TensorView> levels = {};
-    std::optional<MutableTensorView> absmax_absmax = {};
-    std::optional<TensorView> absmax_levels = {};
+    std::optional<TensorView> levels = {};  ///< empty: the kind's own table
+    std::optional<MutableTensorView> absmax_absmax = {};  ///< with the offset and the block: of uint8 absmax
+    std::optional<TensorView> absmax_levels = {};         ///< empty: bitsandbytes' dynamic map
     std::optional<MutableTensorView> absmax_offset = {};
     std::int32_t absmax_block = 0;
 };
@@ -991,7 +994,7 @@ private:
 struct AdapterState {
     bool selected = false;
     bool merged = false;    ///< all that was learned is in the weights
-    bool attached = false;  ///< steps can be taken: as merged, unless parameters are in a basis
+    bool attached = false;  ///< steps can be taken: as merged, unless parameters are in a basis or quantized
     Method method = Method::gradient;
     std::int64_t steps = 0;
     std::int64_t observations = 0;
@@ -1019,6 +1022,13 @@ struct Reselection {
     std::int64_t dropped = 0;
     std::int64_t grown = 0;
     std::int64_t settled = 0;
+};
+
+/// merge.h: speft_requantization. What quantizing anew has left of the deltas.
+struct Requantization {
+    std::int64_t deltas = 0;
+    std::int64_t changed = 0;   ///< of those, how many have got another code
+    double relative_error = 0;  ///< over the blocks that were quantized anew
 };
 
 /// memory.h: speft_memory_plan, in bytes of the context's device.
@@ -1172,6 +1182,14 @@ private:
     std::vector<speft_parameter> natives_;
     std::vector<const speft_parameter *> pointers_;
 };
+
+inline speft_linear_options to_native(const LinearOptions &options) {
+    auto native = make(speft_linear_options_init);
+    native.layout = static_cast<std::int32_t>(options.layout);
+    native.delta_only = options.delta_only;
+    native.accumulate = options.accumulate;
+    return native;
+}
 
 // The C structs of weights, dense or quantized, which point to each other.
 class NativeWeights {
@@ -1344,7 +1362,7 @@ public:
                 plan.fitting,     plan.products,              plan.merging};
     }
 
-    /// Unsupported in this version.
+    /// Writes codes and scales of `weights`, all finite: each gets the nearest level.
     void quantize(const TensorView &weights, const QuantizedWeights &quantized) {
         const speft_tensor from = weights.native();
         detail::call(speft_quantize, handle_.get(), &from, detail::NativeWeights(quantized).get());
@@ -1353,11 +1371,30 @@ public:
         const speft_tensor to = weights.native();
         detail::call(speft_dequantize, handle_.get(), detail::NativeWeights(quantized).get(), &to);
     }
+    /// y = x Wᵀ with a quantized W, of which no dense copy is made: x [tokens, in], y [tokens, out], float32, bfloat16
+    /// or float16. Layers that an adapter trains are Adapter::linear_forward's.
+    void quantized_forward(const QuantizedWeights &quantized, const TensorView &x, const MutableTensorView &y,
+                           const LinearOptions &options = {}) {
+        multiply(speft_quantized_forward, quantized, options, x, y);
+    }
+    /// dx = dy W: dy [tokens, out], dx [tokens, in].
+    void quantized_backward(const QuantizedWeights &quantized, const TensorView &dy, const MutableTensorView &dx,
+                            const LinearOptions &options = {}) {
+        multiply(speft_quantized_backward, quantized, options, dy, dx);
+    }
 
     /// For C functions; still owned here.
     speft_context *native() const noexcept { return handle_.get(); }
 
 private:
+    template <class Function>
+    void multiply(Function function, const QuantizedWeights &quantized, const LinearOptions &options,
+                  const TensorView &input, const MutableTensorView &output) {
+        const speft_linear_options how = detail::to_native(options);
+        const speft_tensor from = input.native(), to = output.native();
+        detail::call(function, handle_.get(), detail::NativeWeights(quantized).get(), &how, &from, &to);
+    }
+
     std::unique_ptr<speft_context, detail::Destroy<speft_context, speft_destroy_context>> handle_;
 };
 
@@ -1517,7 +1554,10 @@ public:
     void bind(std::int64_t parameter, const MutableTensorView &weights) {
         detail::call(speft_bind_weights, handle_.get(), parameter, detail::NativeWeights(weights).get());
     }
-    /// Unsupported in this version.
+    /// The same of quantized weights: the deltas are trained beside them, and the layer's products are linear_forward
+    /// and linear_backward. Only merge, attach and unmerge write to them. The parameter's type is what they are
+    /// dequantized to where a call takes their values. While the adapter is attached or merged, dense and quantized
+    /// weights do not take each other's place.
     void bind(std::int64_t parameter, const QuantizedWeights &weights) {
         detail::call(speft_bind_weights, handle_.get(), parameter, detail::NativeWeights(weights).get());
     }
@@ -1556,10 +1596,11 @@ public:
         return share;
     }
     /// Writes round(θ0+δ) into the bound weights. Nothing when merged already. Of a parameter in a basis it is all of
-    /// W + VᵀΔ̃U, and no step can be taken before attach or unmerge.
+    /// W + VᵀΔ̃U; of a quantized one the blocks that have a delta are quantized anew. Where there is such a parameter,
+    /// no step can be taken before attach or unmerge.
     void merge() { detail::call(speft_merge, handle_.get()); }
-    /// As training needs it, which is how select leaves it: merged, but parameters in a basis have their original bits.
-    /// Nothing when attached already; merge, where no parameter is in a basis.
+    /// As training needs it, which is how select leaves it: merged, but parameters in a basis and quantized ones have
+    /// their original bits. Nothing when attached already; merge, where there is no such parameter.
     void attach() { detail::call(speft_attach, handle_.get()); }
     /// Writes the original bits back. Nothing when unmerged already.
     void unmerge() { detail::call(speft_unmerge, handle_.get()); }
@@ -1722,7 +1763,15 @@ public:
         return share;
     }
 
-    // -- products of layers whose delta is not in their weights: in a basis, or unmerged --
+    /// What merge has left of the deltas of quantized weights: of one parameter, or of all such. invalid_state but
+    /// while merged.
+    Requantization measure_requantization(std::int64_t parameter = -1) const {
+        auto done = detail::make<speft_requantization>();
+        detail::call(speft_get_requantization, handle_.get(), parameter, &done);
+        return {done.deltas, done.changed, done.relative_error};
+    }
+
+    // -- products of layers whose delta is not in their weights: in a basis, quantized, or unmerged --
 
     /// y = x (W + Δ)ᵀ: x [tokens, in], y [tokens, out], float32, bfloat16 or float16. invalid_state where Δ is in the
     /// weights, whose own product has it.
@@ -1817,18 +1866,39 @@ private:
     template <class Function>
     void linear(Function *function, std::int64_t parameter, const LinearOptions &options, const TensorView &in,
                 const MutableTensorView &out) {
-        auto native = detail::make(speft_linear_options_init);
-        native.layout = static_cast<std::int32_t>(options.layout);
-        native.delta_only = options.delta_only;
-        native.accumulate = options.accumulate;
+        const speft_linear_options how = detail::to_native(options);
         const speft_tensor from = in.native(), to = out.native();
-        detail::call(function, handle_.get(), parameter, &native, &from, &to);
+        detail::call(function, handle_.get(), parameter, &how, &from, &to);
     }
 
     // The functions that the library calls through the adapter's whole life.
     std::shared_ptr<const AdapterOptions> kept_;
     std::unique_ptr<speft_adapter, detail::Destroy<speft_adapter, speft_destroy_adapter>> handle_;
 };
+
+/// One of the adapters of linear_forward_each, and which of its parameters is the layer.
+struct Served {
+    Adapter *adapter;
+    std::int64_t parameter;
+};
+
+/// A batch whose rows are served by different adapters over one base: y[t] = x[t] (W + Δ)ᵀ for each row t, with the Δ
+/// of served[choice[t]]; `choice` is int64 [tokens], -1 for W alone. Each adapter is as for Adapter::linear_forward
+/// and, unless `delta_only`, bound to the same W; invalid_argument names the first that is not. The products with W and
+/// with Δ are rounded to y's type one by one.
+inline void linear_forward_each(const std::vector<Served> &served, const TensorView &x, const TensorView &choice,
+                                const MutableTensorView &y, const LinearOptions &options = {}) {
+    std::vector<speft_adapter *> adapters;
+    std::vector<std::int64_t> parameters;
+    for (const Served &one : served) {
+        adapters.push_back(one.adapter ? one.adapter->native() : nullptr);
+        parameters.push_back(one.parameter);
+    }
+    const speft_linear_options how = detail::to_native(options);
+    const speft_tensor from = x.native(), chosen = choice.native(), to = y.native();
+    detail::call(speft_linear_forward_each, adapters.data(), parameters.data(),
+                 static_cast<std::int64_t>(served.size()), &how, &from, &chosen, &to);
+}
 
 }  // namespace speft
 
