@@ -572,11 +572,11 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 pub const SPEFT_WEIGHTS_DENSE: i32 = 0;
-/** 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. Can be quantized and dequantized; as
- the weights of an adapter UNSUPPORTED in this version, as is INT8.*/
+/** 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. An adapter trains its deltas beside
+ quantized weights, which only merging changes: linear.h applies both.*/
 pub const SPEFT_WEIGHTS_NF4: i32 = 1;
-/** 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. Can be quantized and dequantized; as
- the weights of an adapter UNSUPPORTED in this version, as is INT8.*/
+/** 4-bit codes with a scale ("absmax") a block, as bitsandbytes writes them. An adapter trains its deltas beside
+ quantized weights, which only merging changes: linear.h applies both.*/
 pub const SPEFT_WEIGHTS_FP4: i32 = 2;
 /// int8 with a scale a row: round(w·127/absmax). A row is what the last axis holds.
 pub const SPEFT_WEIGHTS_INT8: i32 = 3;
@@ -644,7 +644,7 @@ pub struct speft_weights {
     pub kind: i32,
     /** DENSE: the weights, in the shape of the parameter (or of the part this process holds). float32, bfloat16 or
  float16. INT8: the codes, int8, in the shape of the weight. Otherwise the codes, uint8 [ceil(N / 2)], the first
- of two in the upper half of a byte. Written in place by step, merge and unmerge when DENSE, never otherwise.*/
+ of two in the upper half of a byte. Written in place by step, merge and unmerge when DENSE, otherwise by merge and unmerge alone, as are the absmax.*/
     pub data: *const speft_tensor,
     /// NULL when DENSE.
     pub quantization: *const speft_quantization,
@@ -815,7 +815,10 @@ unsafe extern "C" {
     /** Lends the memory of one parameter until it is bound again, unbound with NULL, or the adapter is gone; the structs
  are copied. Nothing is read or written here: only select, step, reselect, merge and unmerge touch the memory, between
  their call and their return. It may be bound to other memory before any call, if the contents have moved with it.
- Shape, type and device must be the parameter's and the context's.
+ Shape, type and device must be the parameter's and the context's. Of quantized weights the parameter's type is what
+ they are dequantized to where a call takes their values (saliences, the hash of the base in a file), and scales that
+ are negative or not finite are refused; while the adapter is attached or merged, dense and quantized weights do not
+ take each other's place. UNSUPPORTED: quantized weights of a parameter in a basis.
  While the adapter is merged its memory is claimed, and a binding that overlaps a claim is INVALID_STATE: another
  adapter's, or another parameter's of this one. Where several parameters have moved, perhaps into each other's old
  places, unbind all of them first: NULL gives the claim back.*/
@@ -1225,6 +1228,24 @@ unsafe extern "C" {
     ) -> speft_status;
 }
 unsafe extern "C" {
+    /** A batch whose rows are served by different adapters over one base: y[t] = x[t] (W + Δ_a)ᵀ for each row t, Δ_a that of
+ parameter parameters[a] of adapters[a], a = choice[t], int64 [tokens] in host memory; −1 for W alone. `adapters` and
+ `parameters` are [count], count >= 1. Each adapter is as for speft_linear_forward and, unless `delta_only`, bound to
+ the same W (INVALID_ARGUMENT names the first that is not). All are of one context, whose turn this takes. Rows are
+ grouped by their adapter, so the work is that of one product with W and one with each Δ. The products with W and
+ with Δ are rounded to y's type one by one.*/
+    pub fn speft_linear_forward_each(
+        adapters: *const *mut speft_adapter,
+        parameters: *const i64,
+        count: i64,
+        options: *const speft_linear_options,
+        x: *const speft_tensor,
+        choice: *const speft_tensor,
+        y: *const speft_tensor,
+        error: *mut *mut speft_error,
+    ) -> speft_status;
+}
+unsafe extern "C" {
     /// k of one parameter: the length of its mask, deltas and gradient. For a dense parameter all of its scalars.
     pub fn speft_get_selected_count(
         adapter: *mut speft_adapter,
@@ -1373,12 +1394,15 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Writes round(θ0+δ) into the bound weights. Does nothing when merged already (as after select and every step).
- A parameter in a basis (basis.h) becomes round(W + Vᵀ Δ̃ U), all of it; the adapter keeps a copy of W until it is
- unmerged or attached, and cannot be trained meanwhile.
+ A parameter in a basis (basis.h) becomes round(W + Vᵀ Δ̃ U), all of it. Of a quantized one the blocks that have a
+ delta are dequantized, added to and quantized anew, by the scale that they had or that of their new maximum, whichever
+ has the smaller error; the others keep their codes. Deltas that are smaller than half a step between two levels are
+ lost (speft_get_requantization). Of both the adapter keeps a copy of all that was there until it is unmerged or
+ attached, and cannot be trained meanwhile.
  The first merge after a load keeps the original bits, and refuses a base model other than the one it was trained
  on (INVALID_ARGUMENT, by the hash in the file; nothing is written). Where the original bits are known, after a
  checkpoint's load or an unmerge, a parameter may also hold round(θ0+δ) already: a host that has restored its own
- checkpoint of the model. One in a basis may not: it must have its original bits, by their hash.
+ checkpoint of the model. One in a basis may not, nor a quantized one: they must have their original bits.
  INVALID_STATE: not selected; weights not bound; another adapter is merged into the same memory.*/
     pub fn speft_merge(
         adapter: *mut speft_adapter,
@@ -1387,8 +1411,9 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Puts what was learned into effect as training needs it, which is how speft_select leaves it: merged, but parameters
- in a basis have their original bits, and speft_linear_… (linear.h) apply their deltas. Does nothing when attached
- already. Where no parameter is in a basis it is speft_merge. Errors as of speft_merge and speft_unmerge.*/
+ that are trained beside their weights (in a basis, or quantized) have their original bits, and speft_linear_…
+ (linear.h) apply their deltas. Does nothing when attached already. Where there is no such parameter it is
+ speft_merge. Errors as of speft_merge and speft_unmerge.*/
     pub fn speft_attach(
         adapter: *mut speft_adapter,
         error: *mut *mut speft_error,
@@ -1399,6 +1424,53 @@ unsafe extern "C" {
  weight is no longer what this adapter wrote there: "weights changed behind the adapter".*/
     pub fn speft_unmerge(
         adapter: *mut speft_adapter,
+        error: *mut *mut speft_error,
+    ) -> speft_status;
+}
+/// What quantizing anew has left of the deltas.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct speft_requantization {
+    pub struct_size: u32,
+    pub reserved: i32,
+    /// scalars with a delta
+    pub deltas: i64,
+    /// of those, how many have got another code; a new scale alone does not count
+    pub changed: i64,
+    /// ‖ŵ − w‖ / ‖w‖ over the blocks that were quantized anew: w = dequantized + δ, ŵ as it is dequantized now.
+    pub relative_error: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of speft_requantization",
+    ][::core::mem::size_of::<speft_requantization>() - 32usize];
+    [
+        "Alignment of speft_requantization",
+    ][::core::mem::align_of::<speft_requantization>() - 8usize];
+    [
+        "Offset of field: speft_requantization::struct_size",
+    ][::core::mem::offset_of!(speft_requantization, struct_size) - 0usize];
+    [
+        "Offset of field: speft_requantization::reserved",
+    ][::core::mem::offset_of!(speft_requantization, reserved) - 4usize];
+    [
+        "Offset of field: speft_requantization::deltas",
+    ][::core::mem::offset_of!(speft_requantization, deltas) - 8usize];
+    [
+        "Offset of field: speft_requantization::changed",
+    ][::core::mem::offset_of!(speft_requantization, changed) - 16usize];
+    [
+        "Offset of field: speft_requantization::relative_error",
+    ][::core::mem::offset_of!(speft_requantization, relative_error) - 24usize];
+};
+unsafe extern "C" {
+    /** Of one quantized parameter, or of all with −1. Fills `*requantization`, whose struct_size the caller has set.
+ INVALID_STATE but while merged by speft_merge; INVALID_ARGUMENT for a parameter whose weights are dense.*/
+    pub fn speft_get_requantization(
+        adapter: *mut speft_adapter,
+        parameter: i64,
+        requantization: *mut speft_requantization,
         error: *mut *mut speft_error,
     ) -> speft_status;
 }
@@ -1536,6 +1608,30 @@ unsafe extern "C" {
         context: *mut speft_context,
         quantized: *const speft_weights,
         weights: *const speft_tensor,
+        error: *mut *mut speft_error,
+    ) -> speft_status;
+}
+unsafe extern "C" {
+    /** y = x Wᵀ with a quantized W [out, in], or [in, out] with that layout, of which no dense copy is made: x [tokens, in],
+ y [tokens, out], the caller's, float32, bfloat16 or float16. `options` as in linear.h, or NULL; `delta_only` must be
+ 0. Layers that an adapter trains are speft_linear_forward's.*/
+    pub fn speft_quantized_forward(
+        context: *mut speft_context,
+        quantized: *const speft_weights,
+        options: *const speft_linear_options,
+        x: *const speft_tensor,
+        y: *const speft_tensor,
+        error: *mut *mut speft_error,
+    ) -> speft_status;
+}
+unsafe extern "C" {
+    /// dx = dy W.
+    pub fn speft_quantized_backward(
+        context: *mut speft_context,
+        quantized: *const speft_weights,
+        options: *const speft_linear_options,
+        dy: *const speft_tensor,
+        dx: *const speft_tensor,
         error: *mut *mut speft_error,
     ) -> speft_status;
 }

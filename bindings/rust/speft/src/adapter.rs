@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use speft_sys as sys;
 
 use crate::basis::Basis;
-use crate::binding::Bound;
+use crate::binding::{Bound, WeightsMut};
 use crate::builder::AdapterBuilder;
 use crate::callback::{Pinned, Report, Reporter};
 use crate::communicator::Link;
@@ -20,7 +20,7 @@ use crate::native::empty;
 use crate::optimizer::StepOptions;
 use crate::options::{Role, Selection};
 use crate::parameter::Parameter;
-use crate::quantization::Quantized;
+use crate::quantization::QuantizedMut;
 use crate::score::Scorer;
 use crate::storage::{LoadOptions, SaveOptions, Source, Target};
 use crate::tensor::{RawTensor, TensorView, TensorViewMut};
@@ -76,9 +76,11 @@ impl<T: Which + ?Sized> Which for &T {
 pub struct AdapterState {
     /// Whether the masks are chosen, or came from a file.
     pub selected: bool,
-    /// Whether the weights hold all that was learned now: round(θ0+δ), and of parameters in a basis round(W+Vᵀ·Δ̃·U).
+    /// Whether the weights hold all that was learned now: round(θ0+δ), of parameters in a basis round(W+Vᵀ·Δ̃·U), and
+    /// quantized ones that quantized anew.
     pub merged: bool,
-    /// Whether steps can be taken: as [`Adapter::attach`] leaves it. Without a basis the same as `merged`.
+    /// Whether steps can be taken: as [`Adapter::attach`] leaves it. Where no parameter is in a basis or quantized the
+    /// same as `merged`.
     pub attached: bool,
     /// The method; `None` for one that this version of the crate does not know.
     pub selection: Option<Selection>,
@@ -116,6 +118,18 @@ pub struct Reselection {
     pub settled: i64,
 }
 
+/// What quantizing anew has left of the deltas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Requantization {
+    /// Scalars with a delta.
+    pub deltas: i64,
+    /// Of those, how many have got another code; a new scale alone does not count.
+    pub changed: i64,
+    /// ‖ŵ−w‖/‖w‖ over the blocks that were quantized anew: w = dequantized+δ, ŵ as it is dequantized now.
+    pub relative_error: f64,
+}
+
 /// Which of the scalars that a reselection moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
@@ -128,12 +142,15 @@ pub enum Moved {
 /// For each targeted parameter a mask, deltas, the original values and the optimizer's state.
 ///
 /// The host lends its weights, and gets them back to read: for each call that touches them with [`bind`](Self::bind),
-/// whose guard ends the loan, or for longer with [`bind_raw`](Self::bind_raw) and a promise. Ten calls touch weights:
+/// whose guard ends the loan, or for longer with [`bind_raw`](Self::bind_raw) and a promise. Eleven calls touch them:
 /// [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect), [`merge`](Self::merge),
 /// [`attach`](Self::attach), [`unmerge`](Self::unmerge), [`linear_forward`](Self::linear_forward),
-/// [`linear_backward`](Self::linear_backward), [`leave_bases`](Self::leave_bases) and
-/// [`ordinary_share`](Self::ordinary_share). On the adapter itself they mean the raw bindings, on the guard the lent
-/// ones.
+/// [`linear_backward`](Self::linear_backward), [`linear_forward_each`](Self::linear_forward_each),
+/// [`leave_bases`](Self::leave_bases) and [`ordinary_share`](Self::ordinary_share). On the adapter itself they mean the
+/// raw bindings, on the guard the lent ones.
+///
+/// Quantized weights are lent by [`bind_weights`](Self::bind_weights) and [`bind_quantized`](Self::bind_quantized).
+/// Their deltas are trained beside them.
 ///
 /// A call that fails leaves the adapter and the weights as they were. An adapter can be sent to another thread; a call
 /// that meets another on the same context is `Busy`.
@@ -347,6 +364,22 @@ impl Adapter {
         self.measure_rounding_loss(-1)
     }
 
+    /// What [`merge`](Self::merge) has left of the deltas of one parameter with quantized weights.
+    ///
+    /// # Errors
+    /// `InvalidState` but while merged; `InvalidArgument` for a parameter whose weights are dense.
+    pub fn requantization(&self, parameter: impl Which) -> Result<Requantization> {
+        self.measure_requantization(self.position(parameter)?)
+    }
+
+    /// The same over all parameters with quantized weights.
+    ///
+    /// # Errors
+    /// As of [`requantization`](Self::requantization).
+    pub fn total_requantization(&self) -> Result<Requantization> {
+        self.measure_requantization(-1)
+    }
+
     // ---- the host's weights ----
 
     /// Lends the weights of all parameters, in their order, until the guard is dropped.
@@ -355,6 +388,45 @@ impl Adapter {
     /// `InvalidArgument` when there are not as many as parameters, or for a wrong shape, type or device;
     /// `InvalidState` when another adapter is merged into the same memory. Nothing is bound then.
     pub fn bind<'a>(&'a mut self, weights: impl IntoIterator<Item = TensorViewMut<'a>>) -> Result<Bound<'a>> {
+        self.bind_weights(weights.into_iter().map(WeightsMut::Dense))
+    }
+
+    /// The same where some of the weights are quantized. Those stay as they are until [`merge`](Self::merge): their
+    /// deltas are trained beside them, and their layers compute with [`linear_forward`](Self::linear_forward) and
+    /// [`linear_backward`](Self::linear_backward). The parameter's type is what they are dequantized to where a call
+    /// takes their values: scores, and the hash of the base in a file.
+    ///
+    /// ```
+    /// # use speft::*;
+    /// # let context = Context::new()?;
+    /// # let (mut codes, mut absmax) = ([0_u8; 4], [0.0_f32; 1]);
+    /// # let slopes = [0.0_f32, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    /// let mut weights =
+    ///     QuantizedMut::new(Quantization::Nf4, 64, codes.as_mut_slice().into(), absmax.as_mut_slice().into());
+    /// context.quantize(&TensorView::new(&[0.0_f32, 4.0, 0.0, 0.0, -4.0, 0.0, 0.0, 0.0], [2, 4])?, &mut weights)?;
+    /// let mut adapter = Adapter::builder(&context)
+    ///     .selection(Selection::Magnitude)
+    ///     .budget(1)
+    ///     .parameter(Parameter::sparse("w", [2, 4], DataType::Float32))
+    ///     .build()?;
+    /// let mut bound = adapter.bind_weights([weights.into()])?;
+    /// bound.select()?;
+    /// bound.accumulate("w", &Gradient::dense(TensorView::new(&slopes, [2, 4])?))?;
+    /// bound.step(Hyperparameters::new().learning_rate(0.5))?;
+    /// let (x, mut y) = ([1.0_f32; 4], [0.0_f32; 2]);
+    /// let (x, mut out) = (TensorView::new(&x, [1, 4])?, TensorViewMut::new(&mut y, [1, 2])?);
+    /// bound.linear_forward("w", LinearOptions::new(), &x, &mut out)?;
+    /// assert!((y[0] - 4.5).abs() < 1e-5 && y[1] == -4.0);
+    /// bound.merge()?;
+    /// assert_eq!(bound.requantization("w")?.deltas, 1);
+    /// # speft::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`bind`](Self::bind). `InvalidArgument` also for scales that are negative or not finite; `InvalidState`
+    /// also for quantized weights in place of dense ones, or the reverse, while attached or merged; `Unsupported` for
+    /// quantized weights of a parameter in a basis.
+    pub fn bind_weights<'a>(&'a mut self, weights: impl IntoIterator<Item = WeightsMut<'a>>) -> Result<Bound<'a>> {
         let weights: Vec<_> = weights.into_iter().collect();
         if weights.len() != self.parameters.len() {
             return Err(Error::refuse(format!(
@@ -366,10 +438,14 @@ impl Adapter {
         static LOANS: AtomicU64 = AtomicU64::new(RAW + 1);
         self.end_loan()?;
         self.loan = LOANS.fetch_add(1, Ordering::Relaxed);
-        for (position, view) in weights.iter().enumerate() {
+        for (position, lent) in weights.iter().enumerate() {
             // Said before it is done: whatever happens, the next call that touches weights ends the loan first.
             self.lent.push(position as i64);
-            if let Err(error) = self.bind_dense(position as i64, view.as_raw()) {
+            let bound = match lent {
+                WeightsMut::Dense(view) => self.bind_dense(position as i64, view.as_raw()),
+                WeightsMut::Quantized(quantized) => self.bind_codes(position as i64, quantized),
+            };
+            if let Err(error) = bound {
                 self.end_loan()?;
                 return Err(error);
             }
@@ -400,10 +476,11 @@ impl Adapter {
     /// Until then, while [`select`](Self::select), [`step`](Self::step), [`reselect`](Self::reselect),
     /// [`merge`](Self::merge), [`attach`](Self::attach), [`unmerge`](Self::unmerge),
     /// [`linear_forward`](Self::linear_forward), [`linear_backward`](Self::linear_backward),
-    /// [`leave_bases`](Self::leave_bases) or [`ordinary_share`](Self::ordinary_share) run on this adapter, the memory
-    /// is there, is as large as the shape and type say, and nobody else reads or writes it. Between such calls it is
-    /// the host's to read and, with care for what the adapter has written there, to write; it may even be freed, if it
-    /// is unbound or bound anew before the next one.
+    /// [`linear_forward_each`](Self::linear_forward_each), [`leave_bases`](Self::leave_bases) or
+    /// [`ordinary_share`](Self::ordinary_share) run on this adapter, the memory is there, is as large as the shape and
+    /// type say, and nobody else reads or writes it. Between such calls it is the host's to read and, with care for
+    /// what the adapter has written there, to write; it may even be freed, if it is unbound or bound anew before the
+    /// next one.
     ///
     /// # Errors
     /// `InvalidArgument` for a wrong shape, type or device; `InvalidState` when it overlaps memory that another adapter
@@ -415,19 +492,19 @@ impl Adapter {
         Ok(())
     }
 
-    /// Lends quantized base weights, which are only read. `Unsupported` in this version.
+    /// The same with quantized weights, which [`bind_weights`](Self::bind_weights) tells of. Several adapters may be
+    /// bound to the same ones and be served together by [`linear_forward_each`](Self::linear_forward_each).
     ///
     /// # Safety
-    /// As of [`bind_raw`](Self::bind_raw), for each of the tensors.
+    /// As of [`bind_raw`](Self::bind_raw), for each of the tensors, tables too, even when `weights` and what it borrows
+    /// are gone as far as the compiler sees. Only [`merge`](Self::merge), [`attach`](Self::attach) and
+    /// [`unmerge`](Self::unmerge) write to them; here their scales are read.
     ///
     /// # Errors
-    /// `Unsupported`.
-    pub unsafe fn bind_quantized(&mut self, parameter: impl Which, weights: &Quantized<'_>) -> Result<()> {
+    /// As of [`bind_weights`](Self::bind_weights).
+    pub unsafe fn bind_quantized(&mut self, parameter: impl Which, weights: &QuantizedMut<'_>) -> Result<()> {
         let position = self.position(parameter)?;
-        weights.with_native(|weights| {
-            // SAFETY: the adapter lives; the structs live through the call, and the memory is the caller's promise.
-            self.call(|adapter, error| unsafe { sys::speft_bind_weights(adapter, position, weights, error) })
-        })?;
+        self.bind_codes(position, weights)?;
         self.lent.retain(|&lent| lent != position);
         Ok(())
     }
@@ -729,8 +806,10 @@ impl Adapter {
     /// Writes round(θ0+δ) into the weights. Does nothing when merged already. The first merge after a load keeps the
     /// original bits.
     ///
-    /// A parameter in a basis becomes round(W+Vᵀ·Δ̃·U), all of it; the adapter keeps a copy of W until it is unmerged or
-    /// attached, and cannot be trained meanwhile.
+    /// A parameter in a basis becomes round(W+Vᵀ·Δ̃·U), all of it. Of a quantized one the blocks that have a delta are
+    /// dequantized, added to and quantized anew, by the scale that they had or that of their new maximum, whichever has
+    /// the smaller error: [`requantization`](Self::requantization) tells what is left of the deltas. Of both the adapter
+    /// keeps a copy of all that was there until it is unmerged or attached, and cannot be trained meanwhile.
     ///
     /// # Errors
     /// `InvalidArgument` for another base model than the one it was trained on; `InvalidState`: not selected; weights
@@ -740,9 +819,9 @@ impl Adapter {
     }
 
     /// Puts what was learned into effect as training needs it, which is how [`select`](Self::select) leaves it: merged,
-    /// but parameters in a basis have their original bits, and their layers compute with
-    /// [`linear_forward`](Self::linear_forward). Does nothing when attached already. Where no parameter is in a basis it
-    /// is [`merge`](Self::merge).
+    /// but parameters that are trained beside their weights, in a basis or quantized, have their original bits, and
+    /// their layers compute with [`linear_forward`](Self::linear_forward). Does nothing when attached already. Where
+    /// there is no such parameter it is [`merge`](Self::merge).
     ///
     /// # Errors
     /// As of [`merge`](Self::merge) and [`unmerge`](Self::unmerge).
@@ -758,13 +837,13 @@ impl Adapter {
         self.unmerge_on(RAW)
     }
 
-    /// out = x·(W+Δ)ᵀ, for parameters in a basis, and for adapters that are unmerged: x `[tokens, in]`, out
-    /// `[tokens, out]`, float32, bfloat16 or float16. Δ is the sparse delta, or Vᵀ·Δ̃·U in a basis. For few tokens no
-    /// matrix of W's size is formed.
+    /// out = x·(W+Δ)ᵀ, for parameters in a basis or with quantized weights, and for adapters that are unmerged: x
+    /// `[tokens, in]`, out `[tokens, out]`, float32, bfloat16 or float16. Δ is the sparse delta, or Vᵀ·Δ̃·U in a basis.
+    /// In a basis no matrix of W's size is formed for few tokens; quantized weights are dequantized a tile at a time.
     ///
     /// # Errors
     /// `InvalidState`: before the selection; where Δ is in the weights, whose own product has it already (merged, or
-    /// attached and not in a basis); weights not bound, or those of a loaded adapter not checked by a first
+    /// attached and not trained beside them); weights not bound, or those of a loaded adapter not checked by a first
     /// [`attach`](Self::attach), unless it is [`delta_only`](LinearOptions::delta_only). `InvalidArgument`: a dense
     /// parameter; one that has not 2 axes; tensors of other shapes.
     pub fn linear_forward(
@@ -791,6 +870,52 @@ impl Adapter {
     ) -> Result<()> {
         let position = self.position(parameter)?;
         self.multiply_on(RAW, sys::speft_linear_backward, position, options, dy, out)
+    }
+
+    /// A batch whose rows are served by different adapters over one base: out\[t\] = x\[t\]·(W+Δ)ᵀ for each row t, with
+    /// the Δ of the one of `served`, an adapter and its parameter, that `choice\[t\]` names; `None`: W alone. Each
+    /// adapter is as for [`linear_forward`](Self::linear_forward) and, unless it is
+    /// [`delta_only`](LinearOptions::delta_only), bound to the same W by [`bind_raw`](Self::bind_raw) or
+    /// [`bind_quantized`](Self::bind_quantized). The products with W and with Δ are rounded to the type of `out` one by
+    /// one.
+    ///
+    /// # Errors
+    /// As of [`linear_forward`](Self::linear_forward). `InvalidArgument` also for no adapter; a choice that is not
+    /// there; adapters of several contexts, or bound to different weights: the message names the first.
+    pub fn linear_forward_each<P: Which>(
+        served: &mut [(&mut Adapter, P)],
+        options: LinearOptions,
+        x: &TensorView<'_>,
+        choice: &[Option<usize>],
+        out: &mut TensorViewMut<'_>,
+    ) -> Result<()> {
+        let (mut adapters, mut positions) = (Vec::new(), Vec::new());
+        for (adapter, parameter) in served.iter_mut() {
+            positions.push(adapter.position(&*parameter)?);
+            adapter.keep_only(RAW)?;
+            adapters.push(adapter.as_ptr());
+        }
+        let rows = choice.iter().map(|row| row.map_or(Ok(-1), |at| to_i64("choice", at)));
+        let rows = rows.collect::<Result<Vec<i64>>>()?;
+        let choice = TensorView::from(rows.as_slice());
+        let (inputs, chosen, outputs) = (x.as_raw().native(), choice.as_raw().native(), out.as_raw().native());
+        // SAFETY: the adapters live, and so do the bound weights; the views borrow what they show, `out` exclusively.
+        let multiply = |error: *mut *mut sys::speft_error| unsafe {
+            sys::speft_linear_forward_each(
+                adapters.as_ptr(),
+                positions.as_ptr(),
+                adapters.len() as i64,
+                &options.native(),
+                inputs.as_ptr(),
+                chosen.as_ptr(),
+                outputs.as_ptr(),
+                error,
+            )
+        };
+        match served {
+            [] => call(multiply), // refused
+            [(first, _), ..] => first.host.call(multiply),
+        }
     }
 
     /// A new adapter without bases: of each parameter in a basis the share `density`, in (0, 1], of its scalars with
@@ -1072,6 +1197,13 @@ impl Adapter {
         self.call(|adapter, error| unsafe { sys::speft_bind_weights(adapter, position, &weights, error) })
     }
 
+    fn bind_codes(&self, position: i64, weights: &QuantizedMut<'_>) -> Result<()> {
+        weights.as_view().with_native(|weights| {
+            // SAFETY: the adapter lives; the structs are copied; the memory, of which the scales are read, is there.
+            self.call(|adapter, error| unsafe { sys::speft_bind_weights(adapter, position, weights, error) })
+        })
+    }
+
     fn unbind_position(&self, position: i64) -> Result<()> {
         // SAFETY: the adapter lives; NULL unbinds.
         self.call(|adapter, error| unsafe { sys::speft_bind_weights(adapter, position, std::ptr::null(), error) })
@@ -1082,6 +1214,13 @@ impl Adapter {
         // SAFETY: the adapter lives.
         self.call(|adapter, error| unsafe { sys::speft_measure_rounding_loss(adapter, position, &mut share, error) })?;
         Ok(share)
+    }
+
+    fn measure_requantization(&self, position: i64) -> Result<Requantization> {
+        let mut done = empty!(speft_requantization);
+        // SAFETY: the adapter lives; the struct tells its size.
+        self.call(|adapter, error| unsafe { sys::speft_get_requantization(adapter, position, &mut done, error) })?;
+        Ok(Requantization { deltas: done.deltas, changed: done.changed, relative_error: done.relative_error })
     }
 
     fn indices(

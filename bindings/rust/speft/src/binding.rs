@@ -9,12 +9,37 @@ use crate::callback::Report;
 use crate::error::{Error, Result};
 use crate::linear::LinearOptions;
 use crate::optimizer::StepOptions;
+use crate::quantization::{Quantized, QuantizedMut};
 use crate::tensor::{Element, TensorView, TensorViewMut};
 
-/// An [`Adapter`] whose weights are lent until this is dropped: what [`Adapter::bind`] returns.
+/// The weights of one parameter, lent: dense ones are trained in place, quantized ones beside them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WeightsMut<'a> {
+    /// Of the parameter's shape and type.
+    Dense(TensorViewMut<'a>),
+    /// As many scalars as the parameter has.
+    Quantized(Box<QuantizedMut<'a>>),
+}
+
+impl<'a> From<TensorViewMut<'a>> for WeightsMut<'a> {
+    fn from(weights: TensorViewMut<'a>) -> Self {
+        Self::Dense(weights)
+    }
+}
+
+impl<'a> From<QuantizedMut<'a>> for WeightsMut<'a> {
+    fn from(weights: QuantizedMut<'a>) -> Self {
+        Self::Quantized(Box::new(weights))
+    }
+}
+
+/// An [`Adapter`] whose weights are lent until this is dropped: what [`Adapter::bind`] and [`Adapter::bind_weights`]
+/// return.
 ///
-/// It is the adapter with the lent weights: the ten calls that touch weights are its own, the others the adapter's.
-/// In between the weights can be read here.
+/// It is the adapter with the lent weights: the calls that touch weights are its own, all but
+/// [`Adapter::linear_forward_each`], which serves several adapters; the others are the adapter's. In between the
+/// weights can be read here.
 ///
 /// ```
 /// # use speft::{Adapter, Context, DataType, Parameter, Selection, TensorViewMut};
@@ -47,13 +72,13 @@ use crate::tensor::{Element, TensorView, TensorViewMut};
 #[must_use]
 pub struct Bound<'a> {
     adapter: &'a mut Adapter,
-    weights: Vec<TensorViewMut<'a>>,
+    weights: Vec<WeightsMut<'a>>,
     /// An adapter that was swapped in, or bound once more behind this guard, is on another loan.
     loan: u64,
 }
 
 impl<'a> Bound<'a> {
-    pub(crate) fn new(adapter: &'a mut Adapter, weights: Vec<TensorViewMut<'a>>) -> Self {
+    pub(crate) fn new(adapter: &'a mut Adapter, weights: Vec<WeightsMut<'a>>) -> Self {
         let loan = adapter.loan();
         Self { adapter, weights, loan }
     }
@@ -61,10 +86,13 @@ impl<'a> Bound<'a> {
     /// The weights of one parameter, to be read: by a forward pass, say.
     ///
     /// # Errors
-    /// `InvalidArgument` when they are not of type `T`, or there is no such parameter.
+    /// `InvalidArgument` when they are not of type `T` or quantized, or there is no such parameter.
     pub fn weights<T: Element>(&self, parameter: impl Which) -> Result<&[T]> {
         let position = self.find(parameter)?;
-        self.weights[position].as_slice()
+        match &self.weights[position] {
+            WeightsMut::Dense(weights) => weights.as_slice(),
+            WeightsMut::Quantized(_) => Err(refuse_quantized(self.adapter, position)),
+        }
     }
 
     /// The same, to be written. Selected weights that are no longer what the adapter wrote there make it refuse to
@@ -74,7 +102,26 @@ impl<'a> Bound<'a> {
     /// As of [`weights`](Self::weights).
     pub fn weights_mut<T: Element>(&mut self, parameter: impl Which) -> Result<&mut [T]> {
         let position = self.find(parameter)?;
-        self.weights[position].as_mut_slice()
+        match &mut self.weights[position] {
+            WeightsMut::Dense(weights) => weights.as_mut_slice(),
+            WeightsMut::Quantized(_) => Err(refuse_quantized(self.adapter, position)),
+        }
+    }
+
+    /// The quantized weights of one parameter, to be read: by
+    /// [`Context::dequantize`](crate::Context::dequantize), say.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when they are dense, or there is no such parameter.
+    pub fn quantized(&self, parameter: impl Which) -> Result<Quantized<'_>> {
+        let position = self.find(parameter)?;
+        match &self.weights[position] {
+            WeightsMut::Quantized(weights) => Ok(weights.as_view()),
+            WeightsMut::Dense(_) => {
+                let name = self.adapter.parameters()[position].name();
+                Err(Error::refuse(format!("the weights of {name:?} are dense")))
+            }
+        }
     }
 
     /// [`Adapter::select`] on the lent weights.
@@ -194,6 +241,10 @@ impl<'a> Bound<'a> {
         }
         Err(Error::refuse(format!("parameter must be below {}; got {position}", self.weights.len())))
     }
+}
+
+fn refuse_quantized(adapter: &Adapter, position: usize) -> Error {
+    Error::refuse(format!("the weights of {:?} are quantized", adapter.parameters()[position].name()))
 }
 
 impl Deref for Bound<'_> {

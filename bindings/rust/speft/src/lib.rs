@@ -22,9 +22,9 @@ mod score;
 mod storage;
 mod tensor;
 
-pub use adapter::{Adapter, AdapterState, Moved, Reselection, Which};
+pub use adapter::{Adapter, AdapterState, Moved, Requantization, Reselection, Which};
 pub use basis::{Basis, BasisBuilder, BasisFit, BasisState, PlannedBasis};
-pub use binding::Bound;
+pub use binding::{Bound, WeightsMut};
 pub use builder::{AdapterBuilder, MemoryPlan, Schedule};
 pub use callback::{Progress, Report};
 pub use communicator::Communicator;

@@ -55,6 +55,41 @@ fn bytes(view: &TensorView<'_>) -> Vec<u8> {
     }
 }
 
+/// The memory of quantized weights.
+struct Codes {
+    kind: Quantization,
+    block: i32,
+    absmax_block: i32,
+    codes: Array,
+    absmax: Array,
+    /// Of scales that are quantized themselves: their scales, and the offset.
+    nested: Option<[Array; 2]>,
+}
+
+impl Codes {
+    /// # Safety
+    /// The memory stays where it is as long as what is bound to it.
+    unsafe fn view(&mut self, shape: &[usize]) -> QuantizedMut<'static> {
+        let eight_bits = self.kind == Quantization::Int8;
+        // SAFETY: the arrays have as many bytes; the rest is the caller's promise.
+        let whole = |array: &mut Array, data_type: DataType, width: usize| unsafe {
+            TensorViewMut::from_raw(array.raw(data_type, &[array.bytes / width]))
+        };
+        let codes = if eight_bits {
+            // SAFETY: as above.
+            unsafe { TensorViewMut::from_raw(self.codes.raw(DataType::Int8, shape)) }
+        } else {
+            whole(&mut self.codes, DataType::UInt8, 1)
+        };
+        let Some([absmax, offset]) = &mut self.nested else {
+            return QuantizedMut::new(self.kind, self.block, codes, whole(&mut self.absmax, DataType::Float32, 4));
+        };
+        let scales = whole(&mut self.absmax, DataType::UInt8, 1);
+        let (absmax, offset) = (whole(absmax, DataType::Float32, 4), whole(offset, DataType::Float32, 4));
+        QuantizedMut::new(self.kind, self.block, codes, scales).nested(self.absmax_block, absmax, offset)
+    }
+}
+
 /// `key=value` words. What is not taken is an error.
 struct Keys<'a>(HashMap<&'a str, &'a str>);
 
@@ -105,6 +140,8 @@ struct Player {
     schedule: Option<Schedule>,
     optimizer: Option<(OptimizerOptions, DeltaType)>,
     memory: Vec<Array>,
+    /// Of quantized parameters, in place of their memory.
+    codes: HashMap<usize, Codes>,
 }
 
 impl Player {
@@ -168,6 +205,23 @@ impl Player {
             ["bind", parameter, file] => {
                 assert_eq!(index(parameter), self.memory.len());
                 self.memory.push(self.array(file));
+                self.bind(index(parameter));
+            }
+            ["bind-quantized", parameter, keys @ ..] => {
+                assert_eq!(index(parameter), self.memory.len());
+                self.memory.push(Array { words: Vec::new(), bytes: 0 });
+                let mut keys = Keys::new(keys);
+                let nested = keys.0.remove("absmax_absmax").map(|file| self.array(file));
+                let codes = Codes {
+                    kind: keys.take("kind"),
+                    block: keys.take("block"),
+                    absmax_block: keys.take("absmax_block"),
+                    codes: self.array(keys.text("codes")),
+                    absmax: self.array(keys.text("absmax")),
+                    nested: nested.map(|absmax| [absmax, self.array(keys.text("absmax_offset"))]),
+                };
+                keys.end();
+                self.codes.insert(index(parameter), codes);
                 self.bind(index(parameter));
             }
             ["mask", parameter, file] => {
@@ -276,6 +330,25 @@ impl Player {
                 let expected = self.array(file);
                 assert_eq!(self.memory[index(parameter)].elements::<u8>(), expected.elements::<u8>());
             }
+            ["expect-quantized", parameter, keys @ ..] => {
+                let mut keys = Keys::new(keys);
+                let codes = &self.codes[&index(parameter)];
+                assert_eq!(codes.codes.elements::<u8>(), self.array(keys.text("codes")).elements::<u8>());
+                assert_eq!(codes.absmax.elements::<u8>(), self.array(keys.text("absmax")).elements::<u8>());
+                if let Some([absmax, offset]) = &codes.nested {
+                    assert_eq!(absmax.elements::<u8>(), self.array(keys.text("absmax_absmax")).elements::<u8>());
+                    assert_eq!(offset.elements::<u8>(), self.array(keys.text("absmax_offset")).elements::<u8>());
+                }
+                keys.end();
+            }
+            ["expect-requantization", parameter, keys @ ..] => {
+                let mut keys = Keys::new(keys);
+                let done = self.adapter().requantization(index(parameter)).unwrap();
+                assert_eq!(done.deltas, keys.take::<i64>("deltas"));
+                assert_eq!(done.changed, keys.take::<i64>("changed"));
+                assert_eq!(done.relative_error, keys.take::<f64>("relative_error"));
+                keys.end();
+            }
             ["expect-basis", parameter, keys @ ..] => {
                 let mut keys = Keys::new(keys);
                 let (u, v) = self.bases[&index(parameter)].matrices().unwrap();
@@ -331,6 +404,14 @@ impl Player {
 
     fn bind(&mut self, parameter: usize) {
         let known = &self.parameters[parameter];
+        if let Some(codes) = self.codes.get_mut(&parameter) {
+            // SAFETY: as below.
+            let bound = unsafe {
+                let weights = codes.view(known.shape());
+                self.adapter.as_mut().expect("created").bind_quantized(parameter, &weights)
+            };
+            return bound.unwrap();
+        }
         let raw = self.memory[parameter].raw(known.data_type(), known.shape());
         // SAFETY: the memory is the player's, stays where it is, and outlives the adapter; nobody else uses it during
         // a call.

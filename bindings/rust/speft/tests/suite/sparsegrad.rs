@@ -431,7 +431,7 @@ fn refuses_calls_at_the_wrong_time() {
     accumulate(&mut adapter, 0);
     refused(layer.bound(&mut adapter).step(hyperparameters()), state, "speft_reselect before speft_step");
     layer.bound(&mut adapter).reselect().unwrap().unwrap();
-    refused(adapter.rounding_loss("w"), Status::InvalidArgument, "basis");
+    refused(adapter.rounding_loss("w"), Status::InvalidArgument, "beside its weights");
 
     layer.bound(&mut adapter).merge().unwrap();
     refused(layer.bound(&mut adapter).step(hyperparameters()), state, "speft_attach before a step");

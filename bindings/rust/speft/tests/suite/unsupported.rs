@@ -5,24 +5,6 @@ use std::ffi::c_void;
 use crate::host::*;
 use speft::*;
 
-#[test]
-fn quantized_weights() {
-    let context = cpu();
-    let (codes, absmax, levels) = ([0_u8; 12], [1.0_f32; 1], [0.0_f32; 16]);
-    for &kind in Quantization::ALL {
-        let quantized = Quantized::new(kind, 64, codes[..].into(), absmax[..].into()).levels(levels[..].into()).nested(
-            256,
-            absmax[..].into(),
-            levels[..].into(),
-            absmax[..].into(),
-        );
-        let layer = Layer::new(132, [6, 4]);
-        let mut adapter = builder(&context, &layer).budget(5).build().unwrap();
-        // SAFETY: the tensors outlive the adapter.
-        refused(unsafe { adapter.bind_quantized("w", &quantized) }, Status::Unsupported, "weights");
-    }
-}
-
 /// One of so many processes.
 struct Alone(i32);
 
