@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.OptionalLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Supplier;
+import java.util.function.ToLongFunction;
 import org.speft.internal.Capi;
 import org.speft.internal.CapiConstants;
 import org.speft.internal.Memory;
@@ -24,6 +25,7 @@ import org.speft.internal.speft_basis_options;
 import org.speft.internal.speft_load_options;
 import org.speft.internal.speft_memory_plan;
 import org.speft.internal.speft_parameter;
+import org.speft.internal.speft_requantization;
 import org.speft.internal.speft_reselection;
 import org.speft.internal.speft_save_options;
 import org.speft.internal.speft_tensor;
@@ -355,6 +357,29 @@ public final class Adapter extends Owner implements AutoCloseable {
         return roundingLoss(-1);
     }
 
+    /**
+     * What {@link #merge} has left of the deltas of quantized weights.
+     *
+     * @param parameter the position of a quantized one
+     * @return of its last merge
+     * @throws InvalidStateException not merged
+     * @throws InvalidArgumentException its weights are dense
+     */
+    public Requantization measureRequantization(int parameter) {
+        requirePosition(parameter);
+        return requantization(parameter);
+    }
+
+    /**
+     * The same of all parameters with quantized weights together.
+     *
+     * @return of the last merge
+     * @throws InvalidStateException not merged
+     */
+    public Requantization measureRequantization() {
+        return requantization(-1);
+    }
+
     // ---- weights ----
 
     /**
@@ -411,15 +436,22 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * The same of quantized weights.
+     * The same of quantized weights, whose deltas are trained beside them: the host's layer computes with {@link
+     * #linearForward(int, Tensor, Tensor)} and {@link #linearBackward(int, Tensor, Tensor)}, and only {@link #merge},
+     * {@link #attach} and {@link #unmerge} write to codes and scales. The parameter's type is what they are dequantized
+     * to where a call takes their values: scores, and the hash of the base in a file.
      *
      * @param parameter its position
-     * @param weights read, never written
-     * @throws UnsupportedException in this version
+     * @param weights as many scalars as the parameter has; all but tables of levels writable
+     * @throws InvalidArgumentException another size or type; read-only; scales that are negative or not finite
+     * @throws InvalidStateException another adapter is merged into overlapping memory, and this one is merged too; or
+     *     they take the place of dense weights, or dense ones theirs, before {@link #unmerge}
+     * @throws UnsupportedException a parameter in a basis
      */
     public void bindWeights(int parameter, Quantized weights) {
         Tensor.requireNonNull(weightsOf(parameter), weights);
         try (Arena arena = new Arena()) {
+            weights.requireWritable();
             bind(arena, parameter, weights.toNative(arena), weights);
         }
     }
@@ -501,8 +533,11 @@ public final class Adapter extends Owner implements AutoCloseable {
 
     /**
      * Writes round(θ0+δ) into the bound weights; nothing to do when merged already, as after {@link #select} and every
-     * step where no parameter is in a basis. One in a basis becomes round(W + Vᵀ Δ̃ U), all of it; a copy of W is kept
-     * until {@link #attach} or {@link #unmerge}, and no step can be taken meanwhile.
+     * step where no parameter is in a basis or quantized. One in a basis becomes round(W + Vᵀ Δ̃ U), all of it; of a
+     * quantized one the blocks that have a delta are dequantized, added to and quantized anew, by the scale that they
+     * had or that of their new maximum, whichever has the smaller error; {@link #measureRequantization(int)} tells what
+     * is left of the deltas. Of both a copy of what was there is kept until {@link #attach} or {@link #unmerge}, and no
+     * step can be taken meanwhile.
      *
      * @throws InvalidArgumentException an adapter from a file meets another base model than it was trained on
      * @throws InvalidStateException not selected, not bound, or another adapter is merged into the same memory
@@ -515,8 +550,8 @@ public final class Adapter extends Owner implements AutoCloseable {
 
     /**
      * Puts what was learned into effect as training needs it, and as {@link #select} leaves it: merged, but parameters
-     * in a basis have their original bits, and linear layers apply their deltas. Nothing to do when attached already;
-     * without a basis it is {@link #merge}.
+     * in a basis and quantized ones have their original bits, and linear layers apply their deltas. Nothing to do when
+     * attached already; without such a parameter it is {@link #merge}.
      *
      * @throws InvalidArgumentException an adapter from a file meets another base model than it was trained on
      * @throws InvalidStateException not selected, not bound, another adapter is merged into the same memory, or merged
@@ -847,8 +882,8 @@ public final class Adapter extends Owner implements AutoCloseable {
     }
 
     /**
-     * y = x (W+Δ)ᵀ, where Δ is not in the weight W: of a parameter in a basis, unless it is {@linkplain #merge merged},
-     * and of any while the adapter is {@linkplain #unmerge unmerged}. W lies [out, in].
+     * y = x (W+Δ)ᵀ, where Δ is not in the weight W: of a parameter in a basis or a quantized one, unless it is
+     * {@linkplain #merge merged}, and of any while the adapter is {@linkplain #unmerge unmerged}. W lies [out, in].
      *
      * @param parameter the position of a sparse one
      * @param x [tokens, in]; float32, bfloat16 or float16
@@ -907,6 +942,59 @@ public final class Adapter extends Owner implements AutoCloseable {
             var out = arena.writable("dx", dx);
             arena.call(this, adapter -> Capi.speft_linear_backward(adapter, parameter, struct, in, out));
         }
+    }
+
+    /**
+     * A batch whose rows are served by different adapters over one base: y[t] = x[t] (W+Δ)ᵀ for each row t, with the Δ
+     * of the one of {@code served} that {@code choice[t]} names. Each adapter is as for {@link #linearForward(int,
+     * Tensor, Tensor)}, and bound to the same W. The products with W and with Δ are rounded to y's type one by one.
+     *
+     * @param served all of one context
+     * @param x [tokens, in]; float32, bfloat16 or float16
+     * @param choice of each row, an index into {@code served}; -1 for W alone
+     * @param y [tokens, out], written, so that it overlaps no other memory; float32, bfloat16 or float16
+     * @throws InvalidArgumentException as of {@link #linearForward(int, Tensor, Tensor)}; no adapter; a choice that is
+     *     not there; adapters of several contexts or, named, of another weight
+     * @throws InvalidStateException as of {@link #linearForward(int, Tensor, Tensor)}
+     */
+    public static void linearForwardEach(List<Served> served, Tensor x, long[] choice, Tensor y) {
+        linearForwardEach(served, new LinearOptions(), x, choice, y);
+    }
+
+    /**
+     * The same of a weight that lies in another way, of Δ alone (no W is needed then), or added to what y holds.
+     *
+     * @param served all of one context
+     * @param options layout and more
+     * @param x [tokens, in]
+     * @param choice of each row, an index into {@code served}; -1 for W alone
+     * @param y [tokens, out], written
+     */
+    public static void linearForwardEach(List<Served> served, LinearOptions options, Tensor x, long[] choice,
+            Tensor y) {
+        Tensor.requireNonNull("served", served);
+        Tensor.requireNonNull("options", options);
+        Tensor.requireNonNull("choice", choice);
+        try (Arena arena = new Arena()) {
+            List<Served> all = List.copyOf(served);
+            long positions = arena.longs(all.stream().mapToLong(Served::parameter).toArray());
+            var chosen = arena.view(Tensor.ofAddress(DType.INT64, arena.longs(choice), choice.length));
+            var struct = options.toNative(arena);
+            var in = arena.view(x);
+            var out = arena.writable("y", y);
+            callEach(arena, all, new long[all.size()], 0, adapters -> Capi.speft_linear_forward_each(
+                    arena.longs(adapters), positions, adapters.length, struct, in, chosen, out));
+        }
+    }
+
+    /** Makes one call on all adapters from {@code at} on, at whose end all handles are still there. */
+    private static long callEach(Arena arena, List<Served> served, long[] handles, int at,
+            ToLongFunction<long[]> function) {
+        if (at == served.size()) return function.applyAsLong(handles);
+        return arena.call(served.get(at).adapter(), adapter -> {
+            handles[at] = adapter;
+            return callEach(arena, served, handles, at + 1, function);
+        });
     }
 
     // ---- files ----
@@ -1177,6 +1265,14 @@ public final class Adapter extends Owner implements AutoCloseable {
             double[] share = new double[1];
             arena.call(this, adapter -> Capi.speft_measure_rounding_loss(adapter, parameter, share));
             return share[0];
+        }
+    }
+
+    private Requantization requantization(int parameter) {
+        try (Arena arena = new Arena()) {
+            speft_requantization done = arena.own(new speft_requantization());
+            arena.call(this, adapter -> Capi.speft_get_requantization(adapter, parameter, done));
+            return new Requantization(done.getDeltas(), done.getChanged(), done.getRelative_error());
         }
     }
 

@@ -6,7 +6,7 @@ import java.util.OptionalLong;
  * Where an adapter stands.
  *
  * @param selected whether the masks are chosen, or came from a file
- * @param merged whether the weights hold round(θ0+δ) now, those in a basis too
+ * @param merged whether the weights hold round(θ0+δ) now, those in a basis and quantized ones too
  * @param attached whether steps can be taken: as {@link Adapter#select} and {@link Adapter#attach} leave it
  * @param selection the method
  * @param steps updates so far

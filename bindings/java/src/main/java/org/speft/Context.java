@@ -329,14 +329,7 @@ public final class Context extends Owner implements AutoCloseable {
      */
     public void quantize(Tensor weights, Quantized into) {
         try (Arena arena = new Arena()) {
-            Arena.requireWritable("codes", into.codes());
-            Arena.requireWritable("absmax", into.absmax());
-            if (into.absmaxAbsmax() != null) {
-                Arena.requireWritable("absmaxAbsmax", into.absmaxAbsmax());
-            }
-            if (into.absmaxOffset() != null) {
-                Arena.requireWritable("absmaxOffset", into.absmaxOffset());
-            }
+            into.requireWritable();
             var view = arena.view(weights);
             var quantized = into.toNative(arena);
             arena.call(this, context -> Capi.speft_quantize(context, view, quantized));
@@ -355,6 +348,69 @@ public final class Context extends Owner implements AutoCloseable {
             var view = arena.writable("into", into);
             var struct = quantized.toNative(arena);
             arena.call(this, context -> Capi.speft_dequantize(context, struct, view));
+        }
+    }
+
+    /**
+     * y = x Wᵀ with a quantized W that lies [out, in], of which no dense copy is made. Layers that an adapter trains
+     * are {@link Adapter#linearForward(int, Tensor, Tensor)}'s.
+     *
+     * @param quantized W
+     * @param x [tokens, in]; float32, bfloat16 or float16
+     * @param y [tokens, out], written, so that it overlaps no other memory; float32, bfloat16 or float16
+     * @throws InvalidArgumentException another shape
+     */
+    public void quantizedForward(Quantized quantized, Tensor x, Tensor y) {
+        quantizedForward(quantized, new LinearOptions(), x, y);
+    }
+
+    /**
+     * The same of a weight that lies in another way, or added to what y holds.
+     *
+     * @param quantized W
+     * @param options layout and more; not of Δ alone
+     * @param x [tokens, in]
+     * @param y [tokens, out], written
+     */
+    public void quantizedForward(Quantized quantized, LinearOptions options, Tensor x, Tensor y) {
+        Tensor.requireNonNull("options", options);
+        try (Arena arena = new Arena()) {
+            var weights = quantized.toNative(arena);
+            var struct = options.toNative(arena);
+            var in = arena.view(x);
+            var out = arena.writable("y", y);
+            arena.call(this, context -> Capi.speft_quantized_forward(context, weights, struct, in, out));
+        }
+    }
+
+    /**
+     * dx = dy W, the gradient of the inputs of {@link #quantizedForward(Quantized, Tensor, Tensor)}.
+     *
+     * @param quantized W
+     * @param dy [tokens, out]; float32, bfloat16 or float16
+     * @param dx [tokens, in], written, so that it overlaps no other memory; float32, bfloat16 or float16
+     * @throws InvalidArgumentException another shape
+     */
+    public void quantizedBackward(Quantized quantized, Tensor dy, Tensor dx) {
+        quantizedBackward(quantized, new LinearOptions(), dy, dx);
+    }
+
+    /**
+     * The same of a weight that lies in another way, or added to what dx holds.
+     *
+     * @param quantized W
+     * @param options layout and more; not of Δ alone
+     * @param dy [tokens, out]
+     * @param dx [tokens, in], written
+     */
+    public void quantizedBackward(Quantized quantized, LinearOptions options, Tensor dy, Tensor dx) {
+        Tensor.requireNonNull("options", options);
+        try (Arena arena = new Arena()) {
+            var weights = quantized.toNative(arena);
+            var struct = options.toNative(arena);
+            var in = arena.view(dy);
+            var out = arena.writable("dx", dx);
+            arena.call(this, context -> Capi.speft_quantized_backward(context, weights, struct, in, out));
         }
     }
 

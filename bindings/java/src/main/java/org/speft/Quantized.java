@@ -5,16 +5,16 @@ import org.speft.internal.speft_quantization;
 import org.speft.internal.speft_weights;
 
 /**
- * A quantized base weight in bitsandbytes' layout. As the weights of an adapter it is {@link UnsupportedException} in
- * this version.
+ * A quantized base weight in bitsandbytes' layout. An adapter that is {@linkplain Adapter#bindWeights(int, Quantized)
+ * bound} to it trains its deltas beside it.
  *
  * @param kind how the codes are to be read
- * @param codes uint8 or int8
- * @param absmax float32 [ceil(N / block)], or uint8 when the scales are quantized themselves
- * @param block scalars that share one scale
+ * @param codes uint8 [ceil(N / 2)], the first of two in the upper half of a byte; int8 in the shape of the weight
+ * @param absmax float32 [ceil(N / block)], or uint8 when the scales are quantized themselves; of int8 float32 [rows]
+ * @param block scalars that share one scale, a power of 2 between 32 and 4,096; of int8 0
  * @param levels float32, the value of each code; null for the kind's own table
  * @param absmaxAbsmax of the second quantization; null when there is none
- * @param absmaxLevels of the second quantization; null when there is none
+ * @param absmaxLevels of the second quantization; null for bitsandbytes' dynamic map, or when there is none
  * @param absmaxBlock of the second quantization; 0 when there is none
  * @param absmaxOffset of the second quantization, of one element; null when there is none
  */
@@ -67,6 +67,14 @@ public record Quantized(Kind kind, Tensor codes, Tensor absmax, int block, Tenso
      */
     public Quantized(Kind kind, Tensor codes, Tensor absmax, int block) {
         this(kind, codes, absmax, block, null, null, null, 0, null);
+    }
+
+    /** All that quantizing and merging write. */
+    void requireWritable() {
+        Arena.requireWritable("codes", codes);
+        Arena.requireWritable("absmax", absmax);
+        if (absmaxAbsmax != null) Arena.requireWritable("absmaxAbsmax", absmaxAbsmax);
+        if (absmaxOffset != null) Arena.requireWritable("absmaxOffset", absmaxOffset);
     }
 
     speft_weights toNative(Arena arena) {

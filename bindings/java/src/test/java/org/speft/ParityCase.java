@@ -17,11 +17,15 @@ import java.util.Map;
 
 /** Plays a life that another language has recorded, command by command; tests/parity/README.md has the commands. */
 final class ParityCase implements AutoCloseable {
+    private static final String[] BINDING = {"kind", "block", "absmax_block"};
+    private static final String[] ONCE = {"codes", "absmax"};
+    private static final String[] TWICE = {"codes", "absmax", "absmax_absmax", "absmax_offset"};
     private static final List<String> ACTIVATIONS = List.of("tokens", "scale", "layout", "x", "dy");
 
     private final Path folder;
     private final List<Parameter> parameters = new ArrayList<>();
     private final Map<Integer, Tensor> weights = new HashMap<>();
+    private final Map<Integer, Quantized> codes = new HashMap<>();
     private final Map<Integer, Basis> bases = new HashMap<>();
     private Context context;
     private Adapter.Builder builder;
@@ -60,6 +64,7 @@ final class ParityCase implements AutoCloseable {
                 weights.put(position, read(words[2], parameter.dtype(), parameter.shape()));
                 adapter.bindWeights(position, weights.get(position));
             }
+            case "bind-quantized" -> bindQuantized(position(words), words);
             case "mask" -> adapter.setMask(position(plain(words, 3, words)), vector(words[2], DType.INT64));
             case "scores" -> adapter.setScores(position(plain(words, 3, words)),
                     read(words[2], DType.FLOAT32, parameters.get(position(words)).shape()));
@@ -110,6 +115,23 @@ final class ParityCase implements AutoCloseable {
             }
             case "expect-deltas" -> assertBytes(plain(words, 3, words)[2], adapter.lendDeltas(position(words)));
             case "expect-weights" -> assertBytes(plain(words, 3, words)[2], weights.get(position(words)));
+            case "expect-quantized" -> {
+                Quantized weights = codes.get(position(words));
+                boolean twice = weights.absmaxAbsmax() != null;
+                Map<String, String> keys = keys(words, 2, twice ? TWICE : ONCE);
+                assertBytes(keys.get("codes"), weights.codes());
+                assertBytes(keys.get("absmax"), weights.absmax());
+                if (twice) {
+                    assertBytes(keys.get("absmax_absmax"), weights.absmaxAbsmax());
+                    assertBytes(keys.get("absmax_offset"), weights.absmaxOffset());
+                }
+            }
+            case "expect-requantization" -> {
+                Map<String, String> keys = keys(words, 2, "deltas", "changed", "relative_error");
+                assertEquals(new Requantization(Long.parseLong(keys.get("deltas")),
+                        Long.parseLong(keys.get("changed")), Double.parseDouble(keys.get("relative_error"))),
+                        adapter.measureRequantization(position(words)));
+            }
             case "expect-gradient" -> assertBytes(plain(words, 3, words)[2], adapter.lendGradient(position(words)));
             case "expect-basis" -> {
                 Map<String, String> keys = keys(words, 2, "u", "v");
@@ -122,9 +144,27 @@ final class ParityCase implements AutoCloseable {
         }
     }
 
+    private void bindQuantized(int position, String[] words) throws IOException {
+        boolean twice = words.length > 2 + BINDING.length + ONCE.length;
+        List<String> expected = new ArrayList<>(List.of(BINDING));
+        expected.addAll(List.of(twice ? TWICE : ONCE));
+        Map<String, String> keys = keys(words, 2, expected.toArray(String[]::new));
+        Quantized.Kind kind = choose(Quantized.Kind.class, keys.get("kind"));
+        boolean whole = kind == Quantized.Kind.INT8;
+        Tensor values = whole ? read(keys.get("codes"), DType.INT8, parameters.get(position).shape())
+                : vector(keys.get("codes"), DType.UINT8);
+        codes.put(position, new Quantized(kind, values, vector(keys.get("absmax"), twice ? DType.UINT8 : DType.FLOAT32),
+                Integer.parseInt(keys.get("block")), null,
+                twice ? vector(keys.get("absmax_absmax"), DType.FLOAT32) : null, null,
+                Integer.parseInt(keys.get("absmax_block")),
+                twice ? vector(keys.get("absmax_offset"), DType.FLOAT32) : null));
+        adapter.bindWeights(position, codes.get(position));
+    }
+
     private void resume(Adapter loaded) {
         adapter = loaded;
         weights.forEach(adapter::bindWeights);
+        codes.forEach(adapter::bindWeights);
         adapter.merge();
     }
 

@@ -8,8 +8,6 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** What the C API declares and this version does not have: refused by name, and nothing else happens. */
 class PlannedTest {
@@ -33,15 +31,6 @@ class PlannedTest {
         UnsupportedException failure = assertThrows(UnsupportedException.class, call);
         assertTrue(failure.getMessage().contains(part), failure.getMessage());
         assertEquals(3, failure.status());
-    }
-
-    @ParameterizedTest
-    @EnumSource
-    void quantized_weights(Quantized.Kind kind) {
-        Tensor codes = Tensor.allocate(DType.UINT8, 12);
-        Tensor scales = Tensor.allocate(DType.FLOAT32, 1);
-        Quantized quantized = new Quantized(kind, codes, scales, 64, scales, scales, scales, 256, scales);
-        unsupported("weights", () -> adapter.bindWeights(0, quantized));
     }
 
     @Test

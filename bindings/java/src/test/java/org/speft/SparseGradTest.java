@@ -442,7 +442,7 @@ class SparseGradTest {
             adapter.bindBasis(0, basis);
             adapter.select();
             assertRefused(InvalidStateException.class, "before the selection", () -> adapter.bindBasis(0, null));
-            assertRefused(InvalidArgumentException.class, "in a basis", () -> adapter.measureRoundingLoss(0));
+            assertRefused(InvalidArgumentException.class, "beside its weights", () -> adapter.measureRoundingLoss(0));
             adapter.close();
             basis.fit();
         }

@@ -22,9 +22,12 @@ class NullHandlesTest {
         assertNames("adapter", () -> Capi.speft_step(0, null), () -> Capi.speft_merge(0),
                 () -> Capi.speft_attach(0), () -> Capi.speft_destroy_adapter(0), () -> Capi.speft_count_parameters(0),
                 () -> Capi.speft_bind_basis(0, 0, 0), () -> Capi.speft_leave_bases(0, 1, new double[1]),
-                () -> Capi.measure_ordinary_share(0, 1, new double[1]));
+                () -> Capi.measure_ordinary_share(0, 1, new double[1]),
+                () -> Capi.speft_get_requantization(0, 0, null));
         assertNames("context", () -> Capi.speft_synchronize(0), () -> Capi.speft_destroy_context(0),
-                () -> Capi.speft_get_context_backend(0), () -> Capi.speft_create_adapter(0, null, 0, 0));
+                () -> Capi.speft_get_context_backend(0), () -> Capi.speft_create_adapter(0, null, 0, 0),
+                () -> Capi.speft_quantized_forward(0, null, null, null, null),
+                () -> Capi.speft_quantized_backward(0, null, null, null, null));
     }
 
     /** It may be missing in one function, so that the library itself asks for it in the others. */
