@@ -30,6 +30,7 @@ struct scenario {
     int32_t decay;
     double momentum;
     int32_t format;
+    int32_t weights; /* SPEFT_WEIGHTS_… of the sparse parameters */
 };
 
 #define GLOBAL .scope = SPEFT_SCOPE_GLOBAL
@@ -90,12 +91,21 @@ static const struct scenario scenarios[] = {
      .schedule = {.reselect_every = 1, .track_moves = 1}, .optimizer = {KIND(ADAM)}},
     {"sparsegrad", FLOAT32, {METHOD(SPARSEGRAD), PER_TENSOR, .budget = 6},
      .schedule = {.reselect_every = 1, .track_moves = 1}, .optimizer = {KIND(ADAM)}, .format = SPEFT_FORMAT_COMPACT},
+    {"quantized", BFLOAT16, {METHOD(SNIP), GLOBAL, .density = 0.05}, .optimizer = {KIND(ADAMW)},
+     OBSERVED(2, ACTIVATIONS), .weight_decay = 0.1, .weights = SPEFT_WEIGHTS_NF4},
+    {"quantized-int8", FLOAT32, {METHOD(RANDOM), PER_TENSOR, .density = 0.05, .seed = 9},
+     .schedule = {.reselect_every = 2, .track_moves = 1}, .optimizer = {KIND(ADAMW)}, .format = SPEFT_FORMAT_COMPACT,
+     .weights = SPEFT_WEIGHTS_INT8},
 };
 
 static int moves(const struct scenario *scenario) { return scenario->schedule.reselect_every > 0; }
 
-/* Its sparse parameters train beside their weights. */
 static int has_bases(const struct scenario *scenario) { return scenario->selection.method == SPEFT_SELECT_SPARSEGRAD; }
+
+/* Its sparse parameters do: those in a basis, and quantized ones. */
+static int trains_beside_weights(const struct scenario *scenario) {
+    return has_bases(scenario) || scenario->weights != SPEFT_WEIGHTS_DENSE;
+}
 
 /* Between a step's gradient and the step. */
 static int moves_by_step(const struct scenario *scenario) {
@@ -133,7 +143,7 @@ static void train(struct recorder *recorder, const struct scenario *scenario) {
         }
         if (t == 4) {
             resume(recorder);
-            if (has_bases(scenario)) attach(recorder);
+            if (trains_beside_weights(scenario)) attach(recorder);
         }
     }
 }
@@ -147,7 +157,7 @@ static void play(const struct scenario *scenario, const char *folder, int thread
     schedule.struct_size = sizeof schedule;
     optimizer.struct_size = sizeof optimizer;
     if (moves(scenario)) selection.schedule = &schedule;
-    start_recording(&recorder, folder, threads, &types[scenario->type]);
+    start_recording(&recorder, folder, threads, &types[scenario->type], scenario->weights);
     create(&recorder, &selection, &optimizer, scenario->delta_type);
     bind_all(&recorder, 1);
     if (has_bases(scenario)) bind_bases(&recorder);
@@ -160,9 +170,10 @@ static void play(const struct scenario *scenario, const char *folder, int thread
     expect_masks(&recorder);
     expect_values(&recorder);
     train(&recorder, scenario);
-    if (has_bases(scenario)) {
+    if (trains_beside_weights(scenario)) {
         expect_linear(&recorder);
         merge(&recorder);
+        expect_requantization(&recorder);
         expect_values(&recorder);
     }
     unmerge(&recorder);

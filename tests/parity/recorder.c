@@ -11,7 +11,8 @@ const int64_t parameter_shapes[RECORDER_PARAMETERS][2] = {{24, 16}, {16, 24}, {3
 
 enum { TOKENS = 8, EXAMPLES_IN_A_BATCH = 3 };
 
-static const speft_dtype float32 = {SPEFT_CODE_FLOAT, 32, 1}, int64 = {SPEFT_CODE_INT, 64, 1};
+static const speft_dtype float32 = {SPEFT_CODE_FLOAT, 32, 1}, int64 = {SPEFT_CODE_INT, 64, 1},
+                         int8 = {SPEFT_CODE_INT, 8, 1}, uint8 = {SPEFT_CODE_UINT, 8, 1};
 static speft_error *error;
 
 #define MUST(call) must((call), #call)
@@ -55,6 +56,7 @@ static const char *const states[] = {"float32", "bfloat16", "blocks8"};
 static const char *const decays[] = {"original", "zero", "after"};
 static const char *const delta_types[] = {"float32", "bfloat16"};
 static const char *const formats[] = {"exact", "compact"};
+static const char *const weights_kinds[] = {NULL, "nf4", "fp4", "int8"};
 
 /* ---- numbers ---- */
 
@@ -116,11 +118,13 @@ static void end_line(struct recorder *recorder) { fputc('\n', recorder->commands
 
 /* ---- commands ---- */
 
-void start_recording(struct recorder *recorder, const char *folder, int threads, const struct scalar_type *type) {
+void start_recording(struct recorder *recorder, const char *folder, int threads, const struct scalar_type *type,
+                     int32_t kind) {
     char path[4096];
     memset(recorder, 0, sizeof *recorder);
     recorder->folder = folder;
     recorder->type = type;
+    recorder->kind = kind;
     snprintf(path, sizeof path, "%s/case.txt", folder);
     recorder->commands = fopen(path, "w");
     if (!recorder->commands) {
@@ -178,11 +182,63 @@ static speft_tensor weights_of(struct recorder *recorder, int parameter) {
     return view(recorder->memory[parameter], recorder->type->dtype, 2, parameter_shapes[parameter]);
 }
 
+static int is_quantized(const struct recorder *recorder, int parameter) {
+    return recorder->kind != SPEFT_WEIGHTS_DENSE && parameter_roles[parameter] == SPEFT_ROLE_SPARSE;
+}
+
+/* The C structs of a quantized parameter, which point to each other and to its memory. */
+struct quantized {
+    int64_t shape[2], blocks;
+    speft_tensor codes, absmax, absmax_absmax, absmax_offset;
+    speft_quantization quantization;
+    speft_weights weights;
+};
+
+static void describe(struct recorder *recorder, int parameter, struct quantized *quantized) {
+    static const int64_t one = 1;
+    struct recorder_codes *const memory = &recorder->codes[parameter];
+    const int is_int8 = recorder->kind == SPEFT_WEIGHTS_INT8;
+    const int64_t *const shape = parameter_shapes[parameter];
+    memset(quantized, 0, sizeof *quantized);
+    quantized->blocks = is_int8 ? shape[0] : size_of(parameter) / RECORDER_BLOCK;
+    quantized->shape[0] = is_int8 ? shape[0] : size_of(parameter) / 2;
+    quantized->shape[1] = shape[1];
+    quantized->codes = view(memory->codes, is_int8 ? int8 : uint8, is_int8 ? 2 : 1, quantized->shape);
+    quantized->absmax = is_int8 ? view(memory->absmax, float32, 1, &quantized->blocks)
+                                : view(memory->absmax_codes, uint8, 1, &quantized->blocks);
+    quantized->absmax_absmax = view(memory->absmax_absmax, float32, 1, &one);
+    quantized->absmax_offset = view(memory->absmax_offset, float32, 1, &one);
+    quantized->quantization.struct_size = sizeof quantized->quantization;
+    quantized->quantization.absmax = &quantized->absmax;
+    if (!is_int8) {
+        quantized->quantization.block = quantized->quantization.absmax_block = RECORDER_BLOCK;
+        quantized->quantization.absmax_absmax = &quantized->absmax_absmax;
+        quantized->quantization.absmax_offset = &quantized->absmax_offset;
+    }
+    quantized->weights.struct_size = sizeof quantized->weights;
+    quantized->weights.kind = recorder->kind;
+    quantized->weights.data = &quantized->codes;
+    quantized->weights.quantization = &quantized->quantization;
+}
+
+static void write_quantized(struct recorder *recorder, const struct quantized *quantized) {
+    write_tensor(recorder, " codes=", &quantized->codes);
+    write_tensor(recorder, " absmax=", &quantized->absmax);
+    if (quantized->quantization.absmax_absmax) {
+        write_tensor(recorder, " absmax_absmax=", &quantized->absmax_absmax);
+        write_tensor(recorder, " absmax_offset=", &quantized->absmax_offset);
+    }
+    end_line(recorder);
+}
+
 static void bind_memory(struct recorder *recorder) {
     for (int i = 0; i < RECORDER_PARAMETERS; ++i) {
         const speft_tensor tensor = weights_of(recorder, i);
-        const speft_weights weights = {.struct_size = sizeof weights, .kind = SPEFT_WEIGHTS_DENSE, .data = &tensor};
-        MUST(speft_bind_weights(recorder->adapter, i, &weights, &error));
+        const speft_weights dense = {.struct_size = sizeof dense, .kind = SPEFT_WEIGHTS_DENSE, .data = &tensor};
+        struct quantized quantized;
+        describe(recorder, i, &quantized);
+        MUST(speft_bind_weights(recorder->adapter, i, is_quantized(recorder, i) ? &quantized.weights : &dense,
+                                &error));
     }
 }
 
@@ -190,6 +246,16 @@ void bind_all(struct recorder *recorder, uint32_t seed) {
     for (int i = 0; i < RECORDER_PARAMETERS; ++i) {
         const speft_tensor tensor = weights_of(recorder, i);
         fill(tensor.dtype, tensor.data, size_of(i), seed + (uint32_t)i);
+        if (is_quantized(recorder, i)) {
+            struct quantized quantized;
+            describe(recorder, i, &quantized);
+            MUST(speft_quantize(recorder->context, &tensor, &quantized.weights, &error));
+            fprintf(recorder->commands, "bind-quantized %d kind=%s block=%d absmax_block=%d", i,
+                    name(weights_kinds, recorder->kind), (int)quantized.quantization.block,
+                    (int)quantized.quantization.absmax_block);
+            write_quantized(recorder, &quantized);
+            continue;
+        }
         fprintf(recorder->commands, "bind %d", i);
         write_tensor(recorder, " ", &tensor);
         end_line(recorder);
@@ -471,6 +537,13 @@ void expect_values(struct recorder *recorder) {
         MUST(speft_get_deltas(recorder->adapter, i, &deltas, &error));
         fprintf(recorder->commands, "expect-deltas %d", i);
         write_tensor(recorder, " ", &deltas);
+        if (is_quantized(recorder, i)) {
+            struct quantized quantized;
+            describe(recorder, i, &quantized);
+            fprintf(recorder->commands, "\nexpect-quantized %d", i);
+            write_quantized(recorder, &quantized);
+            continue;
+        }
         fprintf(recorder->commands, "\nexpect-weights %d", i);
         write_tensor(recorder, " ", &weights);
         end_line(recorder);
@@ -492,6 +565,16 @@ void expect_linear(struct recorder *recorder) {
         write_tensor(recorder, " x=", &x);
         write_tensor(recorder, " y=", &y);
         end_line(recorder);
+    }
+}
+
+void expect_requantization(struct recorder *recorder) {
+    for (int i = 0; i < RECORDER_PARAMETERS; ++i) {
+        if (!is_quantized(recorder, i)) continue;
+        speft_requantization done = {.struct_size = sizeof done};
+        MUST(speft_get_requantization(recorder->adapter, i, &done, &error));
+        fprintf(recorder->commands, "expect-requantization %d deltas=%" PRId64 " changed=%" PRId64
+                " relative_error=%.17g\n", i, done.deltas, done.changed, done.relative_error);
     }
 }
 

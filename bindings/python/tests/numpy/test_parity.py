@@ -31,6 +31,7 @@ class Player:
         self.parameters: list[speft.Parameter] = []
         self.options: dict = {}
         self.weights: dict[int, np.ndarray] = {}
+        self.codes: dict[int, speft.QuantizedTensor] = {}
         self.bases: dict[int, speft.Basis] = {}
 
     def play(self) -> None:
@@ -73,6 +74,8 @@ class Player:
         for position, array in self.weights.items():
             bits = self.parameters[position].dtype == "bfloat16"
             self.adapter.bind_weights(position, speft.bfloat16(array) if bits else array)
+        for position, quantized in self.codes.items():
+            self.adapter.bind_weights(position, quantized)
 
     # ---- commands ----
 
@@ -126,6 +129,23 @@ class Player:
 
     def do_bind(self, position: str, file: str) -> None:
         self.weights[int(position)] = self.scalars(int(position), file)[0]
+        self.bind()
+
+    def do_bind_quantized(
+        self, position: str, *, kind: str, block: str, absmax_block: str, codes: str, absmax: str, **twice: str
+    ) -> None:
+        parameter = self.parameters[int(position)]
+        values = self.array(codes, np.int8 if kind == "int8" else np.uint8)
+        self.codes[int(position)] = speft.QuantizedTensor(
+            kind,
+            values.reshape(parameter.shape) if kind == "int8" else values,
+            self.array(absmax, np.uint8 if twice else np.float32),
+            int(block),
+            **{name: self.array(file, np.float32) for name, file in twice.items()},
+            absmax_block=int(absmax_block),
+            shape=parameter.shape,
+            dtype=parameter.dtype,
+        )
         self.bind()
 
     def do_mask(self, position: str, file: str) -> None:
@@ -227,6 +247,16 @@ class Player:
     def do_expect_gradient(self, position: str, file: str) -> None:
         gradient = np.from_dlpack(self.adapter.gradient(int(position)))
         assert gradient.tobytes() == self.array(file, "b").tobytes()
+
+    def do_expect_quantized(self, position: str, **files: str) -> None:
+        for name, file in files.items():
+            assert getattr(self.codes[int(position)], name).tobytes() == self.array(file, "b").tobytes(), name
+
+    def do_expect_requantization(
+        self, position: str, *, deltas: str, changed: str, relative_error: str
+    ) -> None:
+        expected = speft.Requantization(int(deltas), int(changed), float(relative_error))
+        assert self.adapter.measure_requantization(int(position)) == expected
 
     def do_expect_basis(self, position: str, *, u: str, v: str) -> None:
         for matrix, file in zip(self.bases[int(position)].matrices(), (u, v), strict=True):
