@@ -755,7 +755,8 @@ class SparseAdapter(torch.optim.Optimizer):
 
     def multiply(self, target: Target, inputs: torch.Tensor, *, layout: str, forward: bool) -> torch.Tensor:
         """inputs (W+Δ)ᵀ, or inputs (W+Δ) of the backward pass: [tokens, …] of the inputs' type."""
-        self._refresh()
+        if target.has_moved():
+            self._refresh()
         if not self._applies_deltas:  # before the selection, unmerged, or merged
             assert target.quantized is not None
             return multiply(self._native.context, target.quantized, inputs, layout=layout, forward=forward)
