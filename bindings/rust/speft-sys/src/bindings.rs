@@ -1381,8 +1381,10 @@ unsafe extern "C" {
  weights' types where they have 2 axes, and those of Fisher scores with example_offsets; AdamW's tables are those of
  the default betas, SGD has momentum; Bernoulli draws select what is expected of them. Given masks have no size yet
  and are refused: plan for random ones of the same budget. The mask of MEPROP and SPARSEGRAD is taken to grow to as
- many scalars beside those of a step as settled_limit says, or to twice the budget without it. INVALID_ARGUMENT: a
- parameter of SPARSEGRAD without a basis, a basis of another shape, or one with another method.*/
+ many scalars beside those of a step as settled_limit says, or to twice the budget without it. On quantized weights the
+ same is needed; what is not in the plan is that speft_select and speft_reselect then also have the values of one of
+ them in the parameter's type (of all that a global ranking reads), and merging a copy of codes and scales.
+ INVALID_ARGUMENT: a parameter of SPARSEGRAD without a basis, a basis of another shape, or one with another method.*/
     pub fn speft_plan_memory(
         context: *mut speft_context,
         options: *const speft_adapter_options,
