@@ -20,26 +20,28 @@ struct way {
     const char *name;
     int32_t method, scope, optimizer, delta_type, decay;
     int64_t every, window;
+    double rate; /* 0: 0.02 */
 };
 
 static const struct way ways[] = {
-    {"random", SPEFT_SELECT_RANDOM, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_ADAMW, 0, SPEFT_DECAY_TO_ORIGINAL, 0, 0},
-    {"magnitude", SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_ADAM, 0, SPEFT_DECAY_TO_ZERO, 0, 0},
+    {"random", SPEFT_SELECT_RANDOM, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_ADAMW, 0, SPEFT_DECAY_TO_ORIGINAL, 0, 0, 0},
+    {"magnitude", SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_ADAM, 0,
+     SPEFT_DECAY_TO_ZERO, 0, 0, 0},
     {"magnitude, bfloat16", SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, SPEFT_DELTA_BFLOAT16,
-     SPEFT_DECAY_TO_ORIGINAL, 0, 0},
+     SPEFT_DECAY_TO_ORIGINAL, 0, 0, 0},
     {"moving magnitude", SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_SGD, 0, SPEFT_DECAY_TO_ZERO, 4,
-     0},
+     0, 0},
     {"moving magnitude, bfloat16", SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW,
-     SPEFT_DELTA_BFLOAT16, SPEFT_DECAY_TO_ZERO, 4, 0},
-    {"snip", SPEFT_SELECT_SNIP, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_LION, 0, SPEFT_DECAY_TO_ZERO, 0, 0},
+     SPEFT_DELTA_BFLOAT16, SPEFT_DECAY_TO_ZERO, 4, 0, 0},
+    {"snip", SPEFT_SELECT_SNIP, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_LION, 0, SPEFT_DECAY_TO_ZERO, 0, 0, 0},
     {"moving force", SPEFT_SELECT_FORCE, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_ADAMW, 0, SPEFT_DECAY_AFTER_UPDATE, 4,
-     0},
-    {"wanda", SPEFT_SELECT_WANDA, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_ADAFACTOR, 0, SPEFT_DECAY_TO_ZERO, 0, 0},
-    {"low-rank", SPEFT_SELECT_LOW_RANK, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, 0, SPEFT_DECAY_TO_ORIGINAL, 0, 0},
+     0, 0},
+    {"wanda", SPEFT_SELECT_WANDA, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_ADAFACTOR, 0, SPEFT_DECAY_TO_ZERO, 0, 0, 0},
+    {"low-rank", SPEFT_SELECT_LOW_RANK, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, 0, SPEFT_DECAY_TO_ORIGINAL, 0, 0, 0},
     {"spiel-ag", SPEFT_SELECT_SPIEL_AG, SPEFT_SCOPE_PER_TENSOR, SPEFT_OPTIMIZER_ADAMW, 0, SPEFT_DECAY_AFTER_UPDATE, 4,
-     2},
-    {"spiel-ma", SPEFT_SELECT_SPIEL_MA, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_SM3, 0, SPEFT_DECAY_TO_ZERO, 4, 0},
-    {"meprop", SPEFT_SELECT_MEPROP, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, 0, SPEFT_DECAY_TO_ZERO, 0, 0},
+     2, 0},
+    {"spiel-ma", SPEFT_SELECT_SPIEL_MA, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_SM3, 0, SPEFT_DECAY_TO_ZERO, 4, 0, 0},
+    {"meprop", SPEFT_SELECT_MEPROP, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, 0, SPEFT_DECAY_TO_ZERO, 0, 0, 0},
 };
 
 static speft_adapter *create(struct twins *twins, const struct way *way) {
@@ -122,7 +124,7 @@ static void train(struct twins *twins, const struct way *way, int steps) {
     speft_hyperparameters rates;
     speft_hyperparameters_init(&rates, sizeof rates);
     rates.decay = way->decay;
-    rates.learning_rate = 0.02;
+    rates.learning_rate = way->rate > 0 ? way->rate : 0.02;
     rates.weight_decay = 0.1;
     const speft_hyperparameters *const groups[] = {&rates};
     speft_step_options options;
@@ -582,7 +584,7 @@ static void check_merged(struct twins *twins, int32_t kind, int twice) {
 
 static void test_merging(void) {
     const struct way sparse = {"few", SPEFT_SELECT_MAGNITUDE, SPEFT_SCOPE_GLOBAL, SPEFT_OPTIMIZER_ADAMW, 0,
-                               SPEFT_DECAY_TO_ORIGINAL, 4, 0};
+                               SPEFT_DECAY_TO_ORIGINAL, 4, 0, 0.2};
     for (int32_t kind = SPEFT_WEIGHTS_NF4; kind <= SPEFT_WEIGHTS_INT8; ++kind)
         for (int twice = 0; twice < (kind == SPEFT_WEIGHTS_INT8 ? 1 : 2); ++twice) {
             struct twins twins;
