@@ -19,7 +19,12 @@ public record PlannedBasis(BasisOptions options, List<Integer> parameters) {
         this(options, List.of(parameters));
     }
 
-    /** Copies the positions. */
+    /**
+     * Copies the positions.
+     *
+     * @param options the shape of the parameters, and how many directions are kept
+     * @param parameters their positions
+     */
     public PlannedBasis {
         Tensor.requireNonNull("options", options);
         Tensor.requireNonNull("parameters", parameters);
