@@ -132,7 +132,15 @@ class Player:
         self.bind()
 
     def do_bind_quantized(
-        self, position: str, *, kind: str, block: str, absmax_block: str, codes: str, absmax: str, **twice: str
+        self,
+        position: str,
+        *,
+        kind: str,
+        block: str,
+        absmax_block: str,
+        codes: str,
+        absmax: str,
+        **twice: str,
     ) -> None:
         parameter = self.parameters[int(position)]
         values = self.array(codes, np.int8 if kind == "int8" else np.uint8)
