@@ -48,8 +48,7 @@ static speft_status bind_one(struct life *life, int p) {
     struct scene *scene = &life->scene;
     scene->weight_views[p] = view(scene->weights[p], float32, scene_ndims[p], scene_shapes[p]);
     scene->gradient_views[p] = view(scene->gradients[p], float32, scene_ndims[p], scene_shapes[p]);
-    const speft_weights weights = dense_weights(&scene->weight_views[p]);
-    return speft_bind_weights(scene->adapter, p, &weights, &error);
+    return try_to_bind(scene->adapter, p, &scene->weight_views[p]);
 }
 
 typedef speft_status (*giving)(speft_adapter *, int64_t, const speft_gradient *, speft_error **);
@@ -125,18 +124,13 @@ static speft_status bind_value_basis(struct life *life) {
     return speft_bind_basis(life->scene.adapter, VALUE, life->bases[VALUE], &error);
 }
 
-/* Both add to what is there: a call that fails half-way is found out when it is made again. */
 static speft_status forward(struct life *life) {
-    speft_linear_options options;
-    speft_linear_options_init(&options, sizeof options);
-    options.accumulate = 1;
+    const speft_linear_options options = adding_products();
     return speft_linear_forward(life->scene.adapter, QUERY, &options, MATRIX(life->x, float32, TOKENS, 6),
                                 MATRIX(life->y, float32, TOKENS, 4), &error);
 }
 static speft_status backward(struct life *life) {
-    speft_linear_options options;
-    speft_linear_options_init(&options, sizeof options);
-    options.accumulate = 1;
+    const speft_linear_options options = adding_products();
     return speft_linear_backward(life->scene.adapter, VALUE, &options, MATRIX(life->dy, float32, MANY_TOKENS, 3),
                                  MATRIX(life->y, float32, MANY_TOKENS, 5), &error);
 }
@@ -181,8 +175,7 @@ static speft_status load_checkpoint(struct life *life) { return load_with(life, 
 static speft_status bind_loaded(struct life *life) {
     for (int p = 0; p < SCENE_PARAMETERS; ++p) {
         const speft_tensor data = view(life->loaded_weights[p], float32, scene_ndims[p], scene_shapes[p]);
-        const speft_weights weights = dense_weights(&data);
-        const speft_status status = speft_bind_weights(life->loaded, p, &weights, &error);
+        const speft_status status = try_to_bind(life->loaded, p, &data);
         if (status != SPEFT_OK) return status;
     }
     return SPEFT_OK;

@@ -120,11 +120,6 @@ static speft_status with_parameters(struct life *life, int plan) {
     return status;
 }
 
-static speft_status bind_one(speft_adapter *adapter, int64_t parameter, const speft_tensor *tensor) {
-    const speft_weights weights = dense_weights(tensor);
-    return speft_bind_weights(adapter, parameter, &weights, &error);
-}
-
 static speft_status give(struct life *life,
                          speft_status (*take)(speft_adapter *, int64_t, const speft_gradient *, speft_error **)) {
     const speft_gradient gradient =
@@ -155,10 +150,10 @@ static speft_status bind_basis(struct life *life) { return speft_bind_basis(life
 static speft_status plan(struct life *life) { return with_parameters(life, 1); }
 static speft_status make_adapter(struct life *life) { return with_parameters(life, 0); }
 static speft_status bind_w(struct life *life) {
-    return bind_one(life->adapter, 0, MATRIX(life->weights, float32, ROWS, COLUMNS));
+    return try_to_bind(life->adapter, 0, MATRIX(life->weights, float32, ROWS, COLUMNS));
 }
 static speft_status bind_head(struct life *life) {
-    return bind_one(life->adapter, 1, VECTOR(life->head, float32, HEAD));
+    return try_to_bind(life->adapter, 1, VECTOR(life->head, float32, HEAD));
 }
 static speft_status observe(struct life *life) { return give(life, speft_observe); }
 static speft_status finish(struct life *life) { return speft_finish_observation(life->adapter, 1, &error); }
@@ -189,18 +184,13 @@ static speft_status borrow_deltas(struct life *life) {
     speft_tensor deltas;
     return speft_get_deltas(life->adapter, 0, &deltas, &error);
 }
-/* Both add to what is there: a call that fails half-way is found out when it is made again. */
 static speft_status forward(struct life *life) {
-    speft_linear_options options;
-    speft_linear_options_init(&options, sizeof options);
-    options.accumulate = 1;
+    const speft_linear_options options = adding_products();
     return speft_linear_forward(life->adapter, 0, &options, MATRIX(life->x, float32, FEW_TOKENS, COLUMNS),
                                 MATRIX(life->y, float32, FEW_TOKENS, ROWS), &error);
 }
 static speft_status backward(struct life *life) {
-    speft_linear_options options;
-    speft_linear_options_init(&options, sizeof options);
-    options.accumulate = 1;
+    const speft_linear_options options = adding_products();
     return speft_linear_backward(life->adapter, 0, &options, MATRIX(life->dy, float32, TOKENS, ROWS),
                                  MATRIX(life->dx, float32, TOKENS, COLUMNS), &error);
 }
@@ -222,10 +212,10 @@ static speft_status load_checkpoint(struct life *life) {
     return speft_load_checkpoint(life->context, NULL, path, &life->loaded, &error);
 }
 static speft_status bind_loaded(struct life *life) {
-    return bind_one(life->loaded, 0, MATRIX(life->other_weights, float32, ROWS, COLUMNS));
+    return try_to_bind(life->loaded, 0, MATRIX(life->other_weights, float32, ROWS, COLUMNS));
 }
 static speft_status bind_loaded_head(struct life *life) {
-    return bind_one(life->loaded, 1, VECTOR(life->other_head, float32, HEAD));
+    return try_to_bind(life->loaded, 1, VECTOR(life->other_head, float32, HEAD));
 }
 static speft_status attach_loaded(struct life *life) { return speft_attach(life->loaded, &error); }
 static speft_status merge_loaded(struct life *life) { return speft_merge(life->loaded, &error); }

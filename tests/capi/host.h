@@ -74,6 +74,14 @@ static inline speft_gradient activations_gradient(const speft_tensor *x, const s
     return gradient;
 }
 
+/* What is there is added to: a call that failed half-way is found out when it is made again. */
+static inline speft_linear_options adding_products(void) {
+    speft_linear_options options;
+    speft_linear_options_init(&options, sizeof options);
+    options.accumulate = 1;
+    return options;
+}
+
 static inline speft_weights dense_weights(const speft_tensor *data) {
     speft_weights weights;
     memset(&weights, 0, sizeof weights);
@@ -130,9 +138,13 @@ static inline speft_adapter *create_adapter(speft_context *context, const speft_
     return adapter;
 }
 
-static inline void bind(speft_adapter *adapter, int64_t parameter, const speft_tensor *data) {
+static inline speft_status try_to_bind(speft_adapter *adapter, int64_t parameter, const speft_tensor *data) {
     const speft_weights weights = dense_weights(data);
-    CHECK_OK(speft_bind_weights(adapter, parameter, &weights, &error));
+    return speft_bind_weights(adapter, parameter, &weights, &error);
+}
+
+static inline void bind(speft_adapter *adapter, int64_t parameter, const speft_tensor *data) {
+    CHECK_OK(try_to_bind(adapter, parameter, data));
 }
 
 static inline void observe_dense(speft_adapter *adapter, int64_t parameter, const speft_tensor *dense) {
