@@ -69,7 +69,7 @@ HANDLE(basis)
     if (!addresses) SWIG_fail;
     $1 = addresses;
 }
-%typemap(freearg) speft_adapter *const *adapters "PyMem_RawFree(addresses$argnum);"
+%typemap(freearg) speft_adapter *const *adapters "PyMem_Free(addresses$argnum);"
 
 /* ---- plain results ---- */
 

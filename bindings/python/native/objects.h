@@ -29,19 +29,19 @@ DEFINE_HANDLE(context)
 DEFINE_HANDLE(adapter)
 DEFINE_HANDLE(basis)
 
-/* The addresses in a tuple or a list of capsules, which keeps them alive, to be freed with PyMem_RawFree; NULL with an
+/* The addresses in a tuple or a list of capsules, which keeps them alive, to be freed with PyMem_Free; NULL with an
  * exception set. */
 static speft_adapter **read_adapters(PyObject *capsules) {
     const Py_ssize_t count = PySequence_Size(capsules);
     if (count < 0) return NULL;
-    speft_adapter **addresses = PyMem_RawCalloc((size_t)(count > 0 ? count : 1), sizeof *addresses);
+    speft_adapter **addresses = PyMem_Calloc((size_t)(count > 0 ? count : 1), sizeof *addresses);
     if (!addresses) PyErr_NoMemory();
     for (Py_ssize_t at = 0; addresses && at < count; ++at) {
         PyObject *capsule = PySequence_GetItem(capsules, at);
         addresses[at] = capsule ? PyCapsule_GetPointer(capsule, "speft_adapter") : NULL;
         Py_XDECREF(capsule);
         if (addresses[at]) continue;
-        PyMem_RawFree(addresses);
+        PyMem_Free(addresses);
         addresses = NULL;
     }
     return addresses;

@@ -955,6 +955,9 @@ def linear_forward_each(
         delta_only=int(delta_only),
         accumulate=int(accumulate),
     )
+    for adapter, _ in layers:
+        if not isinstance(adapter, Adapter):
+            raise TypeError(f"layers must be pairs of an Adapter and a parameter; got {adapter!r}")
     handles = tuple(adapter.handle for adapter, _ in layers)
     positions = int64s("layers", [adapter._position(parameter) for adapter, parameter in layers])
     views = borrow("x", x), borrow("choice", choice), borrow("out", out, writable=True)
