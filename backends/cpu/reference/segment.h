@@ -22,7 +22,8 @@ public:
     using Delta = DeltaType;
 
     explicit Segment(const speft_segment &segment)
-        : indices_(segment.indices), places_(segment.compact ? nullptr : segment.indices), weights_(static_cast<Scalar *>(segment.weights)),
+        : indices_(segment.indices), places_(segment.compact ? nullptr : segment.indices),
+          weights_(static_cast<Scalar *>(segment.weights)),
           originals_(static_cast<Scalar *>(segment.originals)), deltas_(static_cast<Delta *>(segment.deltas)),
           rounding_key_(segment.rounding_key), absolute_(segment.absolute != 0) {}
 
