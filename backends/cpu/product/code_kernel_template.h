@@ -1,9 +1,9 @@
 // The kernels of code_kernels.h for any instruction set. Each file that includes this is compiled for other
 // instructions: everything here has internal linkage, and calls nothing that is shared.
 //
-// `Set` has `most_tokens`, and vectors of `lanes` float32 (Vector) and words (Words): `levels(pointer)`, the 16 of
-// them; `look_up(levels, words)` of each word's last 4 bits; `spread(scales)`, lanes/4 of them, each to 4 lanes; and
-// `sum(vector)`.
+// `Set` has `most_rows` and `most_tokens`, and vectors of `lanes` float32 (Vector) and words (Words):
+// `levels(pointer)`, the 16 of them; `look_up(levels, words)` of each word's last 4 bits; `spread(scales)`, lanes/4 of
+// them, each to 4 lanes; and `sum(vector)`.
 #pragma once
 
 #include "backends/cpu/product/code_kernels.h"
@@ -118,6 +118,7 @@ struct CodeTemplate {
 
     template <int rows, int tokens>
     static constexpr CodeKernels kernels = {
+        .most_rows = Set::most_rows,
         .most_tokens = Set::most_tokens,
         .lanes = lanes,
         .rows = rows,

@@ -28,7 +28,8 @@ struct CodeStrip {
 inline constexpr std::uint64_t most_tokens = 16;
 
 struct CodeKernels {
-    std::uint64_t most_tokens;  // that are faster by these than by tiles; no more than above
+    std::uint64_t most_rows;    // that are faster by these than by tiles
+    std::uint64_t most_tokens;  // of them at a time; no more than above
     std::uint64_t lanes;
     std::uint64_t rows, tokens;  // at most, in a call
 

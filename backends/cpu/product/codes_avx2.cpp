@@ -7,7 +7,7 @@ namespace speft::cpu {
 namespace {
 
 struct Avx2 : Avx2Levels {
-    static constexpr std::uint64_t most_tokens = 4;
+    static constexpr std::uint64_t most_rows = 4, most_tokens = 4;
     static constexpr int lanes = 8;
     typedef float Vector __attribute__((vector_size(32)));
     typedef std::uint32_t Words __attribute__((vector_size(32)));

@@ -6,7 +6,7 @@ namespace speft::cpu {
 namespace {
 
 struct Avx512 {
-    static constexpr std::uint64_t most_tokens = 16;
+    static constexpr std::uint64_t most_rows = 128, most_tokens = 16;
     static constexpr int lanes = 16;
     typedef float Vector __attribute__((vector_size(64)));
     typedef std::uint32_t Words __attribute__((vector_size(64)));

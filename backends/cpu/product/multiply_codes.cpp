@@ -243,10 +243,25 @@ private:
     float *sums_ = nullptr;     // of columns
 };
 
+// Some rows of a and of the target: as many as there is room for, and the rest after them.
+speft_multiply_quantized part_of(const speft_multiply_quantized &arguments, Piece rows) {
+    const auto move = [&](const void *matrix, std::int32_t type, std::uint64_t columns) {
+        const std::uint64_t width = type == SPEFT_SCALAR_FLOAT32 ? 4 : 2;
+        return static_cast<const unsigned char *>(matrix) + rows.begin * columns * width;
+    };
+    const ProductFrame frame = frame_of(arguments);
+    speft_multiply_quantized part = arguments;
+    part.a = move(arguments.a, arguments.a_type, frame.inner);
+    part.target = const_cast<unsigned char *>(move(arguments.target, arguments.target_type, frame.columns));
+    part.rows = rows.end - rows.begin;
+    return part;
+}
+
 }  // namespace
 
 const char *refuse_codes(const speft_multiply_quantized &arguments, const CodeKernels &kernels) {
-    if (arguments.rows > kernels.most_tokens) return "so many rows are faster by tiles";
+    // Into columns, tiles are as fast as a second pass over the codes.
+    if (arguments.rows > (arguments.transposed ? kernels.most_rows : kernels.most_tokens)) return "so many rows are faster by tiles";
     if (arguments.quantized.coding != SPEFT_CODING_LEVELS4) return "the codes are not of 4 bits";
     if (arguments.quantized.block % scale_stretch != 0) return "the blocks are not multiples of 32";
     if (arguments.b_columns % (8 * kernels.lanes) != 0) return "the weight's rows are not whole vectors of codes";
@@ -255,12 +270,17 @@ const char *refuse_codes(const speft_multiply_quantized &arguments, const CodeKe
 
 std::uint64_t multiply_codes_scratch(const speft_backend_device &device, const speft_multiply_quantized &arguments,
                                      const CodeKernels &kernels) {
-    return CodeProduct(device, arguments, kernels).scratch_bytes();
+    const speft_multiply_quantized first = part_of(arguments, {0, 0, std::min(arguments.rows, kernels.most_tokens)});
+    return CodeProduct(device, first, kernels).scratch_bytes();
 }
 
 void multiply_codes(const speft_backend_device &device, const speft_multiply_quantized &arguments,
                     const CodeKernels &kernels, void *scratch) {
-    CodeProduct(device, arguments, kernels).run(scratch);
+    const Pieces parts(kernels.most_tokens, arguments.rows);
+    for (std::int64_t index = 0; index < parts.count(); ++index) {
+        const speft_multiply_quantized part = part_of(arguments, parts[index]);
+        CodeProduct(device, part, kernels).run(scratch);
+    }
 }
 
 }  // namespace speft::cpu
