@@ -261,7 +261,8 @@ speft_multiply_quantized part_of(const speft_multiply_quantized &arguments, Piec
 
 const char *refuse_codes(const speft_multiply_quantized &arguments, const CodeKernels &kernels) {
     // Into columns, tiles are as fast as a second pass over the codes.
-    if (arguments.rows > (arguments.transposed ? kernels.most_rows : kernels.most_tokens)) return "so many rows are faster by tiles";
+    const std::uint64_t most = arguments.transposed ? kernels.most_rows : kernels.most_tokens;
+    if (arguments.rows > most) return "so many rows are faster by tiles";
     if (arguments.quantized.coding != SPEFT_CODING_LEVELS4) return "the codes are not of 4 bits";
     if (arguments.quantized.block % scale_stretch != 0) return "the blocks are not multiples of 32";
     if (arguments.b_columns % (8 * kernels.lanes) != 0) return "the weight's rows are not whole vectors of codes";
