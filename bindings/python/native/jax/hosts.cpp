@@ -83,3 +83,26 @@ int64_t speft_jax_take_moves(uint32_t number, int64_t *moves, int64_t room) {
     host->moves.clear();
     return count;
 }
+
+int32_t speft_jax_set_basis(uint32_t number, int64_t parameter, speft_basis *basis) try {
+    const auto host = find_host(number);
+    if (!host) return 1;
+    const std::lock_guard turn(host->turn);
+    if (basis)
+        host->bases.insert_or_assign(parameter, speft::jax::Observed{basis, false});
+    else
+        host->bases.erase(parameter);
+    return 1;
+} catch (const std::bad_alloc &) {
+    return 0;
+}
+
+int32_t speft_jax_take_arrival(uint32_t number, int64_t parameter) {
+    const auto host = find_host(number);
+    if (!host) return 0;
+    const std::lock_guard turn(host->turn);
+    const auto found = host->bases.find(parameter);
+    if (found == host->bases.end() || !found->second.arrived) return 0;
+    found->second.arrived = false;
+    return 1;
+}

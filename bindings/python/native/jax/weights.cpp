@@ -14,7 +14,7 @@ namespace speft::jax {
 
 namespace {
 
-enum { CALL_STEP = 0, CALL_MERGE = 1, CALL_UNMERGE = 2 };
+enum { CALL_STEP = 0, CALL_MERGE = 1, CALL_UNMERGE = 2, CALL_ATTACH = 3 };
 
 // What `speft.jax` passes of one group, as doubles, beside its learning rate.
 constexpr size_t group_length = 6;
@@ -100,10 +100,11 @@ speft_reselection reselect(const Turn &turn) {
 }
 
 // Where each step has its own scalars: its gradient is whole by now, and the rest of the step is of those alone. True
-// where weights have been given back.
+// where weights have been given back: in a basis none are, since their deltas are beside them.
 bool select_scalars(const Turn &turn) {
     const speft_adapter_state state = turn.state();
-    return state.reselection_due && selects_by_step(state.method) && reselect(turn).dropped > 0;
+    if (!state.reselection_due || !selects_by_step(state.method)) return false;
+    return reselect(turn).dropped > 0 && state.method != SPEFT_SELECT_SPARSEGRAD;
 }
 
 void step(const Turn &turn, const ffi::AnyBuffer &rates, const StepOptions &options) {
@@ -152,6 +153,9 @@ ffi::Error move_weights(int32_t device, ffi::AnyBuffer number, ffi::AnyBuffer ra
         switch (call) {
         case CALL_MERGE:
             check([&](auto **error) { return speft_merge(turn.adapter(), error); });
+            return;
+        case CALL_ATTACH:
+            check([&](auto **error) { return speft_attach(turn.adapter(), error); });
             return;
         case CALL_UNMERGE:
             check([&](auto **error) { return speft_unmerge(turn.adapter(), error); });

@@ -16,9 +16,10 @@ import numpy as np
 
 from .. import _capi
 from .._adapter import Adapter
+from .._bases import Bases
 from .._call import int64s, make
 from .._context import Context
-from .._errors import InvalidArgument, InvalidState, Unsupported
+from .._errors import InvalidArgument, InvalidState
 from .._files import Progress, Source, Target
 from .._options import DECAYS, AdapterState, Hyperparameters, Parameter, Reselection
 from .._selection import read_selection
@@ -28,14 +29,16 @@ from ._native import (
     MOVE_WEIGHTS,
     close_host,
     open_host,
+    set_basis,
     speft_errors,
+    take_arrival,
     take_moves,
     turn,
     wait_for_programs,
 )
 from ._trees import Patterns, choose, find, is_traced, replace_leaves
 
-STEP, MERGE, UNMERGE = 0, 1, 2
+STEP, MERGE, UNMERGE, ATTACH = 0, 1, 2, 3
 
 # Selections that need no observation.
 _WITHOUT_GRADIENTS = (
@@ -49,6 +52,9 @@ _WITHOUT_GRADIENTS = (
     "mask",
     "scores",
 )
+
+# Selections of each step's own gradient.
+_BY_STEP = ("sparsegrad", "meprop")
 
 ScoreFunction = Callable[[str, np.ndarray, np.ndarray | None], Any]
 
@@ -111,25 +117,32 @@ class SparseAdapter:
 
             With ``"meprop"`` nothing is selected at first: each `step` selects by its own gradient, for which
             backward passes leave copies of the layers' inputs and output gradients until then; what was
-            selected so far stays trained. ``"sparsegrad"``, whose layers would compute in a basis, is not in
-            this version.
+            selected so far stays trained. ``"sparsegrad"`` does the same in a basis in which gradients are
+            sparse, which `estimate` or `observe` fits to the gradients of some batches. Its targets stay as
+            they are in the tree: under `value_and_grad` `linear` computes with W + VᵀΔU. To predict by the
+            tree alone `merge` it, and `attach` it again before more steps. Masks and deltas count in the
+            basis.
         dense: patterns of leaves that are trained in full, as a new head is.
         gradient: ``"activations"``: the targets are weights of linear layers that the loss computes by
             `speft.jax.linear`; no gradient of their size is ever formed. ``"dense"``: any loss and any shape
-            of leaf, by JAX's own gradients.
+            of leaf, by JAX's own gradients; not with ``"sparsegrad"``.
         lr, betas, eps, weight_decay, momentum, decay: of a step; as for `speft.torch.SparseAdapter`.
         threads: CPU threads of the library; 0 for as many as the process may run on.
+        basis: of ``"sparsegrad"``: one for each ``"kind"`` of target, those whose paths differ in numbers
+            alone, or one for ``"each"``.
+        directions: of ``"sparsegrad"``: the most directions that a basis has on either side; None: all.
         options: all other options of `speft.Adapter`: `scope`, `seed`, `optimizer`, `state`, `delta_type`,
-            `reselect_every`, ….
+            `reselect_every`, `threshold`, ….
 
     Raises:
         speft.InvalidArgument: a pattern matches nothing, or a leaf cannot be trained; the message names it.
-        speft.Unsupported: a leaf lies on another device, or on several; or the selection is not in this version.
+        speft.Unsupported: a leaf lies on another device, or on several.
     """
 
     _history: list[Reselection]
     _compiled: tuple[Any, Any] | None  # a loss, and what `estimate` has made of it
-    _selects_by_step: bool  # whether it is known to select without observations, at each step
+    _selects_by_step: bool  # whether it is known to select at each step, without observations
+    _bases: Bases | None  # until they are fitted: gradients are theirs
 
     def __init__(
         self,
@@ -149,6 +162,8 @@ class SparseAdapter:
         momentum: float = 0.0,
         decay: str | None = None,
         threads: int = 0,
+        basis: str = "kind",
+        directions: int | None = None,
         **options: Any,
     ):
         parameters = choose(params, targets, dense)
@@ -158,7 +173,6 @@ class SparseAdapter:
             np.asarray,
             lambda array: not np.issubdtype(array.dtype, np.integer),
         )
-        _refuse_basis(method)
         if density is None and budget is None and rank is None and method != "mask":
             density = 0.005
         native = Adapter(
@@ -183,7 +197,11 @@ class SparseAdapter:
         decay = decay or ("after" if method.startswith("spiel") else "original")
         hyperparameters = Hyperparameters(lr, betas, eps, weight_decay, decay, momentum)
         self._attach(native, gradient, hyperparameters)
-        self._selects_by_step = method == "meprop" and options.get("schedule") != "none"
+        self._selects_by_step = method in _BY_STEP and options.get("schedule") != "none"
+        if method == "sparsegrad":
+            shapes = {p.name: p.shape for p in parameters if p.role == "sparse"}
+            self._bases = Bases(native.context, shapes, basis, directions)
+            self._observe_in(self._bases)
 
     @classmethod
     def load(
@@ -206,7 +224,8 @@ class SparseAdapter:
 
             adapter, params = SparseAdapter.load("adapter.safetensors", params)
 
-        The file says what is trained and how it was selected. The optimizer starts afresh.
+        The file says what is trained and how it was selected. The optimizer starts afresh. `attach` comes
+        before more steps of ``"sparsegrad"``.
 
         Args:
             source: a path, an open binary file, or the file's bytes.
@@ -219,7 +238,8 @@ class SparseAdapter:
             speft.IOFailure, speft.Corrupt, speft.Unsupported: the file cannot be read.
         """
         native = Adapter.load(Context("cpu", threads=threads), source)
-        return cls._from_file(native, params, gradient, (lr, betas, eps, weight_decay, momentum), decay)
+        adapter = cls._from_file(native, gradient, (lr, betas, eps, weight_decay, momentum), decay)
+        return adapter, adapter.merge(params)
 
     @classmethod
     def load_checkpoint(
@@ -239,25 +259,26 @@ class SparseAdapter:
     ) -> tuple[SparseAdapter, Any]:
         """The adapter in a file that `save_checkpoint` wrote, to resume as if training had never stopped.
 
-        As `load`; `params` may be the pretrained tree or the trained one. `score` is the function of a
-        selection that moves its masks by one, which no file has. What is passed at each step is not in the
-        file: the learning rate.
+        As `load`, but attached; `params` may be the pretrained tree or the trained one. `score` is the
+        function of a selection that moves its masks by one, which no file has. What is passed at each step is
+        not in the file: the learning rate.
         """
         scorer = None if score is None else _fill_scores(score)
         native = Adapter.load_checkpoint(Context("cpu", threads=threads), source, score=scorer)
-        return cls._from_file(native, params, gradient, (lr, betas, eps, weight_decay, momentum), decay)
+        adapter = cls._from_file(native, gradient, (lr, betas, eps, weight_decay, momentum), decay)
+        return adapter, adapter.attach(params)
 
     # ---- gradients ----
 
     @property
     def taps(self) -> dict[str, np.ndarray]:
-        """For each target what `linear` needs to know it by: float32 [8], to be passed unchanged.
+        """For each target what `linear` needs to know it by: float32 [8] or [9], to be passed unchanged.
 
         `value_and_grad` passes them by itself. As arguments of a compiled program they are data: the same
         program then serves other adapters.
         """
         return {
-            parameter.name: make_tap(self._number, position)
+            parameter.name: make_tap(self._number, position, beside=self._selection == "sparsegrad")
             for position, parameter in enumerate(self._native.parameters)
             if parameter.role == "sparse"
         }
@@ -279,7 +300,6 @@ class SparseAdapter:
         Returns:
             A function of (params, …) that returns the loss's value (with aux, both), and the `Gradients`.
         """
-        _refuse_basis(self._selection)
         tapped = self._gradient == "activations"
 
         def value_and_grad(params: Any, *args: Any, **kwargs: Any) -> tuple[Any, Gradients]:
@@ -308,8 +328,10 @@ class SparseAdapter:
     ) -> None:
         """Observes the gradients of ``loss(params, batch)`` over the batches, where the selection needs any.
 
-        GRaSP and SynFlow take other things than gradients: `observe` them by hand. Where dynamic masks need
-        new observations, this makes them, when `reselection_due`.
+        With ``"sparsegrad"`` they are what the bases are fitted to. With ``schedule="none"`` too its masks
+        are chosen by them, in the bases: it then goes through the batches, which it holds, twice. GRaSP and
+        SynFlow take other things than gradients: `observe` them by hand. Where dynamic masks need new
+        observations, this makes them, when `reselection_due`.
 
         Args:
             loss: as for `value_and_grad`; it is compiled.
@@ -322,7 +344,7 @@ class SparseAdapter:
             speft.InvalidState: after `select`, unless masks are dynamic; or a target received no gradient.
         """
         method = self.info.selection
-        if method in _WITHOUT_GRADIENTS or self._selects_by_step:
+        if method in _WITHOUT_GRADIENTS or (method == "meprop" and self._selects_by_step):
             return
         if method in ("synflow", "grasp", "grasp-code"):
             raise InvalidArgument(
@@ -330,20 +352,17 @@ class SparseAdapter:
             )
         if self._compiled is None or self._compiled[0] is not loss:
             self._compiled = loss, jax.jit(self.value_and_grad(loss))
-        seen = 0
+        value_and_grad = self._compiled[1]
         try:
-            for batch in batches:
-                of_batch = 1.0 if weight is None else float(weight(batch))
+            if self._bases is not None and not self._selects_by_step:
+                batches = list(batches)
+                self._observe_batches(value_and_grad, params, batches, weight)
                 with self._turn():
-                    self._native.begin_observation(of_batch)
-                _, gradients = self._compiled[1](params, batch)
-                self.observe(gradients, of_batch)
-                seen += 1
+                    self._train_in(self._bases)
+            self._observe_batches(value_and_grad, params, batches, weight)
         except BaseException:
             self.clear_observations()
             raise
-        if seen == 0:
-            raise InvalidArgument("batches must have at least one batch")
 
     def observe(self, gradients: Any, weight: float = 1.0) -> None:
         """Counts gradients as one batch.
@@ -351,7 +370,7 @@ class SparseAdapter:
         Args:
             gradients: what `value_and_grad` returned; or a tree of arrays with the targets' paths, of
                 gradients or whatever else the selection ranks by.
-            weight: of the batch: its number of examples, say. Means are Σwg/Σw.
+            weight: of the batch: its number of examples, say. Means are Σwg/Σw. Bases count each as 1.
 
         Raises:
             speft.InvalidState: after `select`, unless masks are dynamic; or a target received no gradient.
@@ -361,6 +380,9 @@ class SparseAdapter:
         with speft_errors():
             jax.block_until_ready((taps, dense))
         with self._turn():
+            if self._bases is not None:
+                self._finish_batch_of(self._bases, dense)
+                return
             for position, array in dense.items():
                 self._native.observe(position, dense=array)
             self._native.finish_observation(weight)
@@ -369,6 +391,9 @@ class SparseAdapter:
         """Forgets all that was observed: after a backward pass that failed, say."""
         with self._turn():
             self._native.clear_observations()
+            if self._bases is not None:
+                self._bases.clear()
+                self._observe_in(self._bases)
 
     def select(self, params: Any, progress: Progress | None = None) -> Any:
         """Chooses the masks.
@@ -385,15 +410,20 @@ class SparseAdapter:
             speft.InvalidState: already selected, or nothing observed where the selection needs it.
             speft.InvalidArgument: fewer scalars can be selected than were asked for.
         """
+        if self._bases is not None and not self._selects_by_step:
+            raise InvalidState("call estimate first: it fits the basis, and then observes in it")
         with self._lent("select", params) as copies:
+            if self._bases is not None:
+                self._train_in(self._bases)
             self._native.select(progress)
         return replace_leaves(params, copies)
 
     def reselect(self, params: Any, progress: Progress | None = None) -> Any:
         """Moves the masks, when that is due, and otherwise returns the tree as it is.
 
-        `step` does it by itself where no observation is needed: for SpIEL, for ``"meprop"``, and for dynamic
-        masks that are random or ranked by the weights alone. For others, and for a function of one's own::
+        `step` does it by itself where no observation is needed: for SpIEL, for ``"meprop"`` and
+        ``"sparsegrad"``, and for dynamic masks that are random or ranked by the weights alone. For others,
+        and for a function of one's own::
 
             if adapter.reselection_due:
                 adapter.estimate(loss, params, estimation_batches)
@@ -414,7 +444,8 @@ class SparseAdapter:
     def reselection_due(self) -> bool:
         """Whether `reselect` has to come before the next step.
 
-        With ``"meprop"``: whether a backward pass has handed over gradients, by which that step will select.
+        With ``"meprop"`` and ``"sparsegrad"``: whether a backward pass has handed over gradients, by which
+        that step will select.
         """
         return self.info.reselection_due
 
@@ -439,8 +470,9 @@ class SparseAdapter:
     ) -> Any:
         """One update, by what has been accumulated, which is then cleared.
 
-        Where masks move without observations, they do when it is time: see `history`. With ``"meprop"`` that
-        comes first, once all of this step's gradient is there; `clip_norm` is of the scalars that it selects.
+        Where masks move without observations, they do when it is time: see `history`. With ``"meprop"`` and
+        ``"sparsegrad"`` that comes first, once all of this step's gradient is there; `clip_norm` is of the
+        scalars that it selects.
 
         Args:
             gradients: what `value_and_grad` returned, or a sum of such; or a tree of arrays with the paths of
@@ -459,13 +491,11 @@ class SparseAdapter:
         Raises:
             speft.InvalidState: before `select`; unmerged; no gradient; `reselection_due`. In a jitted
                 function these come from the program, when its results are asked for: see `speft_errors`. The
-                adapter is as before then, but for the gradients, which are cleared, and for scalars that
-                ``"meprop"`` has selected, which keep deltas of 0; what was donated to the program is lost.
-                Where `settled_limit` had made others leave, later steps are refused, too: the tree with their
-                original weights was that of the failed one.
-            speft.Unsupported: the adapter of a file is one of ``"sparsegrad"``: it predicts, merged.
+                adapter is as before then, but for the gradients, which are cleared, and for scalars that its
+                own gradient has selected, which keep deltas of 0; what was donated to the program is lost.
+                Where `settled_limit` had made others leave, later steps of ``"meprop"`` are refused, too: the
+                tree with their original weights was that of the failed one.
         """
-        _refuse_basis(self._selection)
         if gradient_scale == 0:
             raise InvalidArgument("gradient_scale must not be 0")
         if clip_norm is not None and not clip_norm > 0:
@@ -485,11 +515,25 @@ class SparseAdapter:
     def merge(self, params: Any) -> Any:
         """The tree with the trained weights; as it is when they are there, as after `select`.
 
+        With ``"sparsegrad"`` that is another state than the one it is trained in: see `attach`.
+
         Raises:
             speft.InvalidState: not selected.
             speft.InvalidArgument: an adapter from a file meets another base model.
         """
         return self._move(MERGE, params)
+
+    def attach(self, params: Any) -> Any:
+        """The tree as training needs it, which is how `select` returns it.
+
+        That is merged, but for the targets of ``"sparsegrad"``, which have their original weights: `linear`
+        adds the product with their deltas.
+
+        Raises:
+            speft.InvalidState: not selected, or a weight was changed by somebody else.
+            speft.InvalidArgument: an adapter from a file meets another base model.
+        """
+        return self._move(ATTACH, params)
 
     def unmerge(self, params: Any) -> Any:
         """The tree with the original weights, to the bit.
@@ -585,6 +629,8 @@ class SparseAdapter:
             raise InvalidArgument(f"decay must be one of {', '.join(DECAYS)}; got {hyperparameters.decay!r}")
         self._native = native
         self._selection = native.state.selection
+        if self._selection == "sparsegrad" and gradient == "dense":
+            raise InvalidArgument("selection 'sparsegrad' replaces layers: use gradient='activations'")
         self._gradient = gradient
         self._hyperparameters = hyperparameters
         group = [*hyperparameters.betas, hyperparameters.eps, hyperparameters.weight_decay]
@@ -592,19 +638,64 @@ class SparseAdapter:
         self._history = []
         self._compiled = None
         self._selects_by_step = False
+        self._bases = None
         self._number = open_host(native.handle)
         # Runs before this object lets go of `native`: programs lose the adapter first.
         self._finalizer = weakref.finalize(self, close_host, self._number)
 
     @classmethod
     def _from_file(
-        cls, native: Adapter, params: Any, gradient: str, numbers: tuple[Any, ...], decay: str | None
-    ) -> tuple[SparseAdapter, Any]:
+        cls, native: Adapter, gradient: str, numbers: tuple[Any, ...], decay: str | None
+    ) -> SparseAdapter:
         adapter = cls.__new__(cls)
         decay = decay or ("after" if native.state.selection.startswith("spiel") else "original")
         lr, betas, eps, weight_decay, momentum = numbers
         adapter._attach(native, gradient, Hyperparameters(lr, betas, eps, weight_decay, decay, momentum))
-        return adapter, adapter.merge(params)
+        return adapter
+
+    def _observe_batches(
+        self,
+        value_and_grad: Callable[..., tuple[Any, Gradients]],
+        params: Any,
+        batches: Iterable[Any],
+        weight: Callable[[Any], float] | None,
+    ) -> None:
+        seen = 0
+        for batch in batches:
+            of_batch = 1.0 if weight is None else float(weight(batch))
+            if self._bases is None:
+                with self._turn():
+                    self._native.begin_observation(of_batch)
+            _, gradients = value_and_grad(params, batch)
+            self.observe(gradients, of_batch)
+            seen += 1
+        if seen == 0:
+            raise InvalidArgument("batches must have at least one batch")
+
+    def _observe_in(self, bases: Bases) -> None:
+        """Sends what backward passes hand over to the bases."""
+        for name, basis in bases:
+            set_basis(self._number, self._position(name), basis.handle)
+
+    def _finish_batch_of(self, bases: Bases, dense: Mapping[int, Any]) -> None:
+        """Closes a batch whose gradients have arrived from backward passes, or as arrays by position."""
+        for name, _ in bases:
+            position = self._position(name)
+            if position in dense:
+                bases.observe(name, dense=dense[position])
+            elif take_arrival(self._number, position):
+                bases.note_arrival(name)
+        bases.finish_batch()
+
+    def _train_in(self, bases: Bases) -> None:
+        """Fits the bases, to train in them from here on; in a turn."""
+        bases.bind(self._native)
+        for name, _ in bases:
+            set_basis(self._number, self._position(name), None)
+        self._bases = None
+
+    def _position(self, name: str) -> int:
+        return next(i for i, parameter in enumerate(self._native.parameters) if parameter.name == name)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -700,17 +791,10 @@ class SparseAdapter:
         if any(map(is_traced, operands)):
             moved = run(*operands, **attributes)
         else:
+            wait_for_programs()  # whose layers may need the deltas where they are now
             with speft_errors():
                 moved = jax.block_until_ready(run(*operands, **attributes))
         return replace_leaves(params, dict(zip(named, moved, strict=True)))
-
-
-def _refuse_basis(method: str) -> None:
-    if method == "sparsegrad":
-        raise Unsupported(
-            "selection 'sparsegrad' is not in this version of speft.jax: its layers would compute in a "
-            "basis; 'meprop' selects alike without one"
-        )
 
 
 def _refuse_traced(call: str, tree: Any) -> None:

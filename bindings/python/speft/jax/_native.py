@@ -14,6 +14,7 @@ import jax
 from .. import _capi
 from .._errors import OutOfMemory, make_error
 
+ADD_DELTA = "speft_jax_add_delta"
 ADD_GRADIENT = "speft_jax_add_gradient"
 MOVE_WEIGHTS = "speft_jax_move_weights"
 
@@ -30,9 +31,15 @@ for _name in ("speft_jax_close", "speft_jax_begin", "speft_jax_end"):
     _function.argtypes, _function.restype = [ctypes.c_uint32], None
 _library.speft_jax_take_moves.argtypes = [ctypes.c_uint32, ctypes.POINTER(ctypes.c_int64), ctypes.c_int64]
 _library.speft_jax_take_moves.restype = ctypes.c_int64
+_library.speft_jax_set_basis.argtypes = [ctypes.c_uint32, ctypes.c_int64, ctypes.c_void_p]
+_library.speft_jax_set_basis.restype = ctypes.c_int32
+_library.speft_jax_take_arrival.argtypes = [ctypes.c_uint32, ctypes.c_int64]
+_library.speft_jax_take_arrival.restype = ctypes.c_int32
 
-for _name in (ADD_GRADIENT, MOVE_WEIGHTS):
+for _name in (ADD_DELTA, ADD_GRADIENT, MOVE_WEIGHTS):
     jax.ffi.register_ffi_target(_name, jax.ffi.pycapsule(getattr(_library, _name)), platform="cpu")
+
+_NO_MEMORY = "there is not enough memory on the host"
 
 _pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer_of.argtypes, _pointer_of.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_void_p
@@ -42,7 +49,7 @@ def open_host(handle: Any) -> int:
     """The number of an adapter, by its handle, which has to live until `close_host`."""
     number: int = _library.speft_jax_open(_pointer_of(handle, b"speft_adapter"))
     if number == 0:
-        raise OutOfMemory("there is not enough memory on the host")
+        raise OutOfMemory(_NO_MEMORY)
     return number
 
 
@@ -70,6 +77,18 @@ def take_moves(number: int) -> list[tuple[int, ...]]:
         if count <= room:
             return [tuple(moves[5 * i : 5 * i + 5]) for i in range(count)]
         room = count
+
+
+def set_basis(number: int, position: int, basis: Any) -> None:
+    """Sends gradients of a parameter to a basis, by its handle, which has to live until None unsets it."""
+    pointer = None if basis is None else _pointer_of(basis, b"speft_basis")
+    if not _library.speft_jax_set_basis(number, position, pointer):
+        raise OutOfMemory(_NO_MEMORY)
+
+
+def take_arrival(number: int, position: int) -> bool:
+    """Whether a gradient of a parameter has reached its basis since the last call."""
+    return bool(_library.speft_jax_take_arrival(number, position))
 
 
 def wait_for_programs() -> None:

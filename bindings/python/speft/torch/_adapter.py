@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from .._adapter import Adapter, Progress
+from .._bases import Bases
 from .._context import Context, has_openmp
 from .._errors import InvalidArgument, InvalidState, Unsupported
 from .._options import AdapterState, Hyperparameters, Parameter, Reselection
 from .._selection import read_selection
-from ._bases import Bases
 from ._capture import capture_layers, hook_gradient
 from ._grasp import hessian_products
 from ._host import expose_values, ignore_in_data_parallel, train_only
@@ -270,7 +270,8 @@ class SparseAdapter(torch.optim.Optimizer):
         self._attach(native, model, trained, gradient, hyperparameters)
         self._selects_by_step = method in _BY_STEP and schedule != "none"
         if method == "sparsegrad":
-            self._bases = Bases(native.context, self._targets, basis, directions)
+            shapes = {target.name: tuple(target.weight.shape) for target in self._targets}
+            self._bases = Bases(native.context, shapes, basis, directions)
 
     @classmethod
     def load(
@@ -770,7 +771,7 @@ class SparseAdapter(torch.optim.Optimizer):
     def receive(self, target: Target, examples: int | None = None, **gradient: Any) -> None:
         """Takes one contribution to a target's gradient from the backward pass."""
         if self._bases is not None:
-            self._bases.observe(target, **gradient)
+            self._bases.observe(target.name, **gradient)
         elif self._estimating or target.values is None:
             if self._by_example and examples:
                 gradient |= {"scale": float(examples), "example_offsets": _offsets(gradient["x"], examples)}

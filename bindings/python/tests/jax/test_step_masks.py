@@ -1,4 +1,4 @@
-"""MeProp: masks of each step's own gradient, against the NumPy level to the bit; SparseGrad's files."""
+"""MeProp: masks of each step's own gradient, against the NumPy level to the bit."""
 
 import functools
 import io
@@ -334,35 +334,6 @@ def test_a_saved_adapter_has_the_trained_bits_and_keeps_its_masks(twins, draw):
         assert np.array(unmerged[name]).tobytes() == np.array(leaf).tobytes()
 
 
-def test_a_file_of_sparsegrad_predicts_and_is_not_trained(random):
-    weights = random.standard_normal((9, 7), dtype=np.float32)
-    before = weights.copy()
-    context = speft.Context("cpu")
-    basis = speft.Basis(context, 9, 7)
-    basis.observe(dense=random.standard_normal((9, 7), dtype=np.float32))
-    basis.fit()
-    trained = speft.Adapter(context, [speft.Parameter.of("w", weights)], selection="sparsegrad", budget=5)
-    trained.bind_weights("w", weights)
-    trained.bind_basis("w", basis)
-    trained.select()
-    trained.accumulate("w", dense=random.standard_normal((9, 7), dtype=np.float32))
-    trained.reselect()
-    trained.step(speft.Hyperparameters(lr=LR))
-    trained.merge()
-    buffer = io.BytesIO()
-    trained.save(buffer)
-
-    adapter, params = SparseAdapter.load(buffer.getvalue(), {"w": jnp.array(before)})
-    assert np.array(params["w"]).tobytes() == weights.tobytes() != before.tobytes()
-    for call in (
-        lambda: adapter.value_and_grad(lambda tree: linear(jnp.ones((2, 9)), tree["w"]).sum()),
-        lambda: adapter.step({"w": jnp.ones((9, 7))}, params),
-    ):
-        with pytest.raises(speft.Unsupported, match=r"selection 'sparsegrad' .* of speft\.jax"):
-            call()
-    assert np.array(adapter.unmerge(params)["w"]).tobytes() == before.tobytes()
-
-
 # ---- what fails ----
 
 
@@ -421,8 +392,3 @@ def test_a_step_that_fails_after_scalars_have_left_ends_the_training(twins, draw
 def test_what_cannot_be_lazy_is_refused_by_name(make_params, options, message):
     with pytest.raises(speft.InvalidArgument, match=message):
         SparseAdapter(make_params(), "head/*", selection="meprop", **options)
-
-
-def test_sparsegrad_is_refused_by_name(make_params):
-    with pytest.raises(speft.Unsupported, match=r"selection 'sparsegrad' .* of speft\.jax"):
-        SparseAdapter(make_params(), "head/*", selection="sparsegrad")
