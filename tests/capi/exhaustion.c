@@ -34,9 +34,17 @@ static speft_context *create_scarce_context(struct scarce *scarce) {
 
 /* ---- a life as a list of calls ---- */
 
-enum { TOKENS = 2, MANY_TOKENS = 50, BASES = 2 };
+enum { TOKENS = 2, MANY_TOKENS = 50, BASES = 2, CODES = 12 };
+
+/* `query` as NF4: one block. */
+struct codes {
+    uint8_t codes[CODES];
+    float absmax[1];
+};
 
 struct life {
+    int quantized;
+    struct codes codes, loaded_codes;
     struct scene scene;
     speft_basis *bases[BASES]; /* of query and value; NULL */
     speft_adapter *loaded;
@@ -44,10 +52,21 @@ struct life {
     float x[MANY_TOKENS * SCENE_SCALARS], dy[MANY_TOKENS * SCENE_SCALARS], y[MANY_TOKENS * SCENE_SCALARS];
 };
 
+static speft_status try_to_bind_codes(speft_adapter *adapter, struct codes *codes) {
+    const speft_quantization quantization = {.struct_size = sizeof quantization,
+                                             .block = 64,
+                                             .absmax = VECTOR(codes->absmax, float32, 1)};
+    const speft_dtype uint8 = {SPEFT_CODE_UINT, 8, 1};
+    const speft_weights weights = {sizeof weights, SPEFT_WEIGHTS_NF4, VECTOR(codes->codes, uint8, CODES),
+                                   &quantization};
+    return speft_bind_weights(adapter, QUERY, &weights, &error);
+}
+
 static speft_status bind_one(struct life *life, int p) {
     struct scene *scene = &life->scene;
     scene->weight_views[p] = view(scene->weights[p], float32, scene_ndims[p], scene_shapes[p]);
     scene->gradient_views[p] = view(scene->gradients[p], float32, scene_ndims[p], scene_shapes[p]);
+    if (life->quantized && p == QUERY) return try_to_bind_codes(scene->adapter, &life->codes);
     return try_to_bind(scene->adapter, p, &scene->weight_views[p]);
 }
 
@@ -135,6 +154,16 @@ static speft_status backward(struct life *life) {
                                  MATRIX(life->y, float32, MANY_TOKENS, 5), &error);
 }
 
+/* Rows of two adapters and of none. */
+static speft_status forward_each(struct life *life) {
+    speft_adapter *const adapters[] = {life->scene.adapter, life->loaded};
+    const int64_t parameters[] = {QUERY, QUERY}, choice[] = {1, 0, -1, 1, 0};
+    speft_linear_options options = adding_products();
+    options.delta_only = 1; /* they have copies of their base */
+    return speft_linear_forward_each(adapters, parameters, 2, &options, MATRIX(life->x, float32, 5, 6),
+                                     VECTOR(choice, int64, 5), MATRIX(life->y, float32, 5, 4), &error);
+}
+
 /* In memory: a disk would be waited for in each of many lives. */
 static struct {
     char bytes[1 << 16];
@@ -175,7 +204,9 @@ static speft_status load_checkpoint(struct life *life) { return load_with(life, 
 static speft_status bind_loaded(struct life *life) {
     for (int p = 0; p < SCENE_PARAMETERS; ++p) {
         const speft_tensor data = view(life->loaded_weights[p], float32, scene_ndims[p], scene_shapes[p]);
-        const speft_status status = try_to_bind(life->loaded, p, &data);
+        const speft_status status = life->quantized && p == QUERY
+                                        ? try_to_bind_codes(life->loaded, &life->loaded_codes)
+                                        : try_to_bind(life->loaded, p, &data);
         if (status != SPEFT_OK) return status;
     }
     return SPEFT_OK;
@@ -225,19 +256,30 @@ static call_of_life in_bases[] = {
     accumulate_query, accumulate_value, reselect, save_checkpoint, load_checkpoint, drop_loaded, step_now,
 };
 
+static call_of_life beside_codes[] = {
+    bind_query, bind_value, bind_bias, announce, observe_query, observe_value, finish, select_now,
+    accumulate_query_tokens, accumulate_value_tokens, accumulate_bias, clip, step_now,
+    accumulate_query, accumulate_value, accumulate_bias, step_now, forward,
+    merge_now, attach_now, unmerge_now, forward, merge_now, unmerge_now, attach_now,
+    save, load, bind_loaded, attach_loaded, forward_each, merge_loaded, unmerge_loaded, drop_loaded,
+    save_checkpoint, load_checkpoint, bind_loaded, attach_loaded, drop_loaded,
+    accumulate_query, accumulate_value, accumulate_bias, step_now,
+};
+
 enum { MOST_CALLS = 64 };
 _Static_assert(COUNT_OF(in_bases) <= MOST_CALLS, "the longest life needs a moment for each of its calls");
 
 struct course {
     int32_t method;
     call_of_life *calls;
-    int count;
+    int count, quantized;
 };
 
 static const struct course courses[] = {
-    {SPEFT_SELECT_SNIP, by_salience, COUNT_OF(by_salience)},
-    {SPEFT_SELECT_MEPROP, by_step, COUNT_OF(by_step)},
-    {SPEFT_SELECT_SPARSEGRAD, in_bases, COUNT_OF(in_bases)},
+    {SPEFT_SELECT_SNIP, by_salience, COUNT_OF(by_salience), 0},
+    {SPEFT_SELECT_MEPROP, by_step, COUNT_OF(by_step), 0},
+    {SPEFT_SELECT_SPARSEGRAD, in_bases, COUNT_OF(in_bases), 0},
+    {SPEFT_SELECT_SNIP, beside_codes, COUNT_OF(beside_codes), 1},
 };
 
 /* What a failing call leaves alone beside the scene. */
@@ -245,6 +287,7 @@ struct moment {
     struct picture picture;
     float loaded_weights[SCENE_PARAMETERS][SCENE_SCALARS];
     float y[MANY_TOKENS * SCENE_SCALARS];
+    struct codes codes, loaded_codes;
 };
 
 /* Before each call of a life with plenty of memory, and at its end. */
@@ -261,6 +304,10 @@ static void start_life(struct life *life, const struct course *course, struct sc
     memcpy(life->loaded_weights, life->scene.weights, sizeof life->loaded_weights);
     fill(life->x, COUNT_OF(life->x), 21);
     fill(life->dy, COUNT_OF(life->dy), 22);
+    life->quantized = course->quantized;
+    for (int i = 0; i < CODES; ++i) life->codes.codes[i] = (uint8_t)(37 * i + 5);
+    life->codes.absmax[0] = 0.75f;
+    life->loaded_codes = life->codes;
 }
 
 static void end_life(struct life *life) {
@@ -273,12 +320,16 @@ static void take_moment(const struct life *life, struct moment *moment) {
     take_picture(&life->scene, &moment->picture);
     memcpy(moment->loaded_weights, life->loaded_weights, sizeof moment->loaded_weights);
     memcpy(moment->y, life->y, sizeof moment->y);
+    moment->codes = life->codes;
+    moment->loaded_codes = life->loaded_codes;
 }
 
 static void check_moment(const struct life *life, const struct moment *moment, const char *call) {
     check_picture(&life->scene, &moment->picture, call, __FILE__, __LINE__);
     CHECK_BYTES(life->loaded_weights, moment->loaded_weights, sizeof moment->loaded_weights);
     CHECK_BYTES(life->y, moment->y, sizeof moment->y);
+    CHECK_BYTES(&life->codes, &moment->codes, sizeof moment->codes);
+    CHECK_BYTES(&life->loaded_codes, &moment->loaded_codes, sizeof moment->loaded_codes);
 }
 
 static void live_in_plenty(const struct course *course) {
