@@ -55,11 +55,11 @@ def _measure(number: int) -> dict[str, float]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = Classifier()
-    loaded = _resident("VmRSS")
-    _forget_peak()
+    loaded = resident("VmRSS")
+    forget_peak()
     step = training(model, list({**ours(), **peers()}.values())[number])
-    preparing = _resident("VmHWM")
-    _forget_peak()
+    preparing = resident("VmHWM")
+    forget_peak()
     seconds = []
     for _ in range(WARM_UP + STEPS):
         started = time.process_time()
@@ -69,18 +69,18 @@ def _measure(number: int) -> dict[str, float]:
         "cpu_seconds": statistics.median(seconds[WARM_UP:]),
         "loaded_bytes": loaded,
         "preparing_bytes": preparing,
-        "training_bytes": _resident("VmHWM"),
+        "training_bytes": resident("VmHWM"),
     }
 
 
-def _resident(what: str) -> int:
+def resident(what: str) -> int:
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/self/status has no {what} line")
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """From here on VmHWM is that of what follows."""
     Path("/proc/self/clear_refs").write_text("5")
 
