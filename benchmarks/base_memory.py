@@ -47,18 +47,17 @@ def main() -> None:
 def _measure(name: str) -> dict[str, int]:
     """Resident bytes above those of the libraries: of the base, and at most while it is trained on."""
     import bitsandbytes
-    import peft  # noqa: F401
+    import peft  # noqa: F401  (loaded in each of them, so that all begin alike)
+    import speft.torch
     import torch
-    from speft.torch import QuantizedLinear
     from torch import nn
-
-    import speft
 
     make_layer, make_optimizer = METHODS[name]
     torch.manual_seed(0)
     x = torch.randn(TOKENS, WIDTH).bfloat16()
-    nn.Linear(8, 8)(torch.ones(1, 8)).sum().backward()  # what the libraries load when they are first used
-    speft.quantize(torch.ones(64)), bitsandbytes.functional.quantize_4bit(torch.ones(64)), QuantizedLinear
+    nn.Linear(8, 8)(torch.ones(1, 8)).sum().backward()  # libraries load more when they are first used
+    speft.quantize(torch.ones(64))
+    bitsandbytes.functional.quantize_4bit(torch.ones(64))
     libraries = resident("VmRSS")
     model = nn.Sequential()
     for _ in range(LAYERS):
