@@ -1,6 +1,6 @@
 #include "speft/linear.h"
 
-#include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "capi/src/guard.h"

@@ -8,13 +8,12 @@ from typing import Any
 
 from . import _capi
 from ._basis import Basis, PlannedBasis
-from ._call import Pointers, call, code_of, int64s, integer, make, progress_of
+from ._call import Pointers, call, int64s, integer, make, progress_of
 from ._context import Context
 from ._errors import Busy, InvalidArgument, InvalidState
 from ._files import Progress, Source, Target, load_options, save_options
 from ._gradient import gradient_of
 from ._options import (
-    LAYOUTS,
     ROLES,
     SELECTIONS,
     AdapterState,
@@ -25,6 +24,7 @@ from ._options import (
     Reselection,
     adapter_options,
     groups_of,
+    linear_options,
     name_of,
 )
 from ._quantization import QuantizedTensor
@@ -863,12 +863,7 @@ class Adapter:
         given: dict[str, TensorLike],
         out: TensorLike,
     ) -> None:
-        options = make(
-            _capi.speft_linear_options,
-            layout=code_of("layout", layout, LAYOUTS),
-            delta_only=int(delta_only),
-            accumulate=int(accumulate),
-        )
+        options = linear_options(layout, accumulate, delta_only)
         views = [borrow(name, tensor) for name, tensor in given.items()] + [borrow("out", out, writable=True)]
         call(function, self.handle, self._position(parameter), options, *views)
 
@@ -949,12 +944,7 @@ def linear_forward_each(
         InvalidArgument: shapes or types do not fit, or the adapters do not belong together.
         InvalidState: as `Adapter.linear_forward`, of any of the adapters.
     """
-    options = make(
-        _capi.speft_linear_options,
-        layout=code_of("layout", layout, LAYOUTS),
-        delta_only=int(delta_only),
-        accumulate=int(accumulate),
-    )
+    options = linear_options(layout, accumulate, delta_only)
     for adapter, _ in layers:
         if not isinstance(adapter, Adapter):
             raise TypeError(f"layers must be pairs of an Adapter and a parameter; got {adapter!r}")

@@ -10,7 +10,7 @@ from typing import Any
 from . import _capi
 from ._call import call, code_of, integer, make
 from ._errors import InvalidState, Unavailable
-from ._options import LAYOUTS, LOG_LEVELS, name_of
+from ._options import LOG_LEVELS, linear_options, name_of
 from ._quantization import QuantizedTensor
 from ._tensor import TensorLike, borrow
 
@@ -210,11 +210,7 @@ class Context:
         given: dict[str, TensorLike],
         out: TensorLike,
     ) -> None:
-        options = make(
-            _capi.speft_linear_options,
-            layout=code_of("layout", layout, LAYOUTS),
-            accumulate=int(accumulate),
-        )
+        options = linear_options(layout, accumulate)
         views = [borrow(name, tensor) for name, tensor in given.items()] + [borrow("out", out, writable=True)]
         call(function, self.handle, quantized.to_native(), options, *views)
 

@@ -379,6 +379,16 @@ def _count(argument: str, value: int | None) -> int:
     return integer(argument, _given(argument, value, "at least 1") or 0)
 
 
+def linear_options(layout: str, accumulate: bool, delta_only: bool = False) -> Any:
+    """The C struct that says how a layer's product is meant."""
+    return make(
+        _capi.speft_linear_options,
+        layout=code_of("layout", layout, LAYOUTS),
+        delta_only=int(delta_only),
+        accumulate=int(accumulate),
+    )
+
+
 def groups_of(hyperparameters: Hyperparameters | Sequence[Hyperparameters] | None) -> list[Any]:
     """The C structs of a step's groups."""
     if hyperparameters is None:
