@@ -1,0 +1,19 @@
+// What each operation of backend.h runs, by the file of kernels/ that has it. Work is enqueued on the device's stream;
+// operations with results on the host wait for them. `scratch` is as the …_scratch beside it says; without one the
+// operation needs none.
+#pragma once
+
+#include <cstdint>
+
+#include "speft/backend.h"
+
+namespace speft::cuda {
+
+const speft_backend_implementation *list_implementations(std::int32_t operation, std::uint32_t *count);
+
+// arrays.cu
+void scale(speft_backend_device &device, const speft_scale &arguments, void *scratch);
+void sum_squares(speft_backend_device &device, const speft_sum_squares &arguments, void *scratch);
+std::uint64_t sum_squares_scratch(const speft_backend_device &device, const speft_sum_squares &arguments);
+
+}  // namespace speft::cuda
