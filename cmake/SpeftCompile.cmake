@@ -15,7 +15,8 @@ set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 
 # -ffp-contract=off: the definitions in the headers round once an operation, so no FMA may be formed behind them.
-add_compile_options(-Wall -Wextra -Wshadow -ffp-contract=off)
+set(SPEFT_COMPILE_OPTIONS -Wall -Wextra -Wshadow -ffp-contract=off)
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:${SPEFT_COMPILE_OPTIONS}>")
 add_compile_definitions(SPEFT_VERSION="${PROJECT_VERSION}")
 
 if(SPEFT_SANITIZE)

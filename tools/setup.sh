@@ -44,6 +44,17 @@ make_environment() {
     rm .venv/installing
 }
 
+# A CUDA toolkit that is installed is taken as it is; without one the compiler comes as packages. No GPU is needed.
+bring_cuda_compiler() {
+    if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then return; fi
+    local place=.cache/cuda
+    is_current $place.stamp tools/requirements-cuda.txt && return
+    rm -rf $place
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps --target $place -r tools/requirements-cuda.txt
+    ln -s lib $place/nvidia/cu13/lib64  # where nvcc looks
+    make_current $place.stamp tools/requirements-cuda.txt
+}
+
 # PyTorch is large: it comes down while the native code compiles.
 download() {
     if ! is_current .venv/run.stamp tools/requirements-run.txt; then
@@ -93,6 +104,7 @@ wait_for_downloads() {
 
 stage 'setup: packages' install_packages
 stage 'setup: environment' make_environment
+stage 'setup: CUDA compiler' bring_cuda_compiler
 download >$logs/download.log 2>&1 &
 downloading=$!
 trap 'kill $downloading 2>/dev/null || true; name_failed_stage' EXIT
