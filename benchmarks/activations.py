@@ -15,7 +15,7 @@ from .weights import make_adapter
 
 WIDTH = 4096
 TOKENS = 1024
-DENSITIES = {"0.1%": 0.001, "1%": 0.01, "5%": 0.05}
+DENSITIES = {"0.1%": 0.001, "0.5%": 0.005, "1%": 0.01, "5%": 0.05}
 BATCHES = 6  # in turn: one alone would stay in the cache
 
 Batches = Sequence[tuple[torch.Tensor, torch.Tensor]]  # x and dy
@@ -30,10 +30,10 @@ def measure(machine: Machine) -> Iterator[Row]:
     for percent, density in DENSITIES.items():
         adapter = make_adapter(context, [weight], selection="random", density=density)
         adapter.select()
-        mask = torch.from_dlpack(adapter.mask(0))
+        mask = torch.from_dlpack(adapter.mask(0)).to(weight.device)
         peers = {
             "dense bfloat16 product, gathered": _dense(batches, mask),
-            "spops sddmm_v3, float32": _spops(batches, mask),
+            **_sparse_peers(machine, batches, mask),
         }
         present = {name: peer for name, peer in peers.items() if peer}
         actions = (_ours(batches, adapter), *present.values())
@@ -71,6 +71,26 @@ def _dense(batches: Batches, mask: torch.Tensor) -> Action:
     return _in_turn(batches, lambda x, dy: (dy.t() @ x).view(-1)[mask].float())
 
 
+def _sparse_peers(machine: Machine, batches: Batches, mask: torch.Tensor) -> dict[str, Action | None]:
+    if machine.device == "cuda":
+        return {"cuSPARSE's SDDMM, float32": _cusparse(batches, mask)}
+    return {"spops sddmm_v3, float32": _spops(batches, mask)}
+
+
+def _row_offsets(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    offsets = torch.zeros(WIDTH + 1, dtype=dtype)
+    offsets[1:] = torch.bincount(mask // WIDTH, minlength=WIDTH).cumsum(0)
+    return offsets
+
+
+def _cusparse(batches: Batches, mask: torch.Tensor) -> Action:
+    """By PyTorch, on float32 factors: it has no bfloat16."""
+    values = torch.zeros(len(mask))
+    sums = torch.sparse_csr_tensor(_row_offsets(mask, torch.int64), mask % WIDTH, values, (WIDTH, WIDTH))
+    wide = [(x.float(), dy.float().t()) for x, dy in batches]
+    return _in_turn(wide, lambda x, dy: torch.sparse.sampled_addmm(sums, dy, x))
+
+
 def _spops(batches: Batches, mask: torch.Tensor) -> Action | None:
     """RoSA's kernel on the factors as it likes them best: float32, transposed beforehand.
 
@@ -81,8 +101,6 @@ def _spops(batches: Batches, mask: torch.Tensor) -> Action | None:
         from spops.sddmm import sddmm
     except ImportError:
         return None
-    rows, columns = mask // WIDTH, (mask % WIDTH).to(torch.int32)
-    offsets = torch.zeros(WIDTH + 1, dtype=torch.int32)
-    offsets[1:] = torch.bincount(rows, minlength=WIDTH).cumsum(0)
+    offsets, columns = _row_offsets(mask, torch.int32), (mask % WIDTH).to(torch.int32)
     transposed = [(x.float().t().contiguous(), dy.float().t().contiguous()) for x, dy in batches]
     return _in_turn(transposed, lambda x, dy: sddmm(offsets, None, columns, dy, x))

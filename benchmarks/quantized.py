@@ -34,10 +34,9 @@ def measure(machine: Machine) -> Iterator[Row]:
     dense = [torch.randn(WIDTH, WIDTH).bfloat16() for _ in range(LAYERS)]
     weights = [speft.quantize(weight, "nf4", context=context) for weight in dense]
     adapters = [_adapter(context, weight) for weight in weights]
-    layers = _bitsandbytes(dense)
+    peers = _bitsandbytes(dense)
     for tokens in TOKENS:
         x = torch.randn(tokens, WIDTH).bfloat16()
-        peers = {"bitsandbytes' Linear4bit": layers}
         yield from _rows(machine, context, "forward", x, adapters, weights, peers)
         yield from _rows(machine, context, "backward", x, adapters, weights, {})
 
@@ -95,12 +94,16 @@ def _in_turn(products: Sequence[Product], x: torch.Tensor) -> Callable[[], objec
     return lambda: next(turn)(x)
 
 
-def _bitsandbytes(weights: Sequence[torch.Tensor]) -> list[Product]:
-    from bitsandbytes.nn import Linear4bit, Params4bit
+def _bitsandbytes(weights: Sequence[torch.Tensor]) -> dict[str, list[Product]]:
+    """Nothing where it is not installed."""
+    try:
+        from bitsandbytes.nn import Linear4bit, Params4bit
+    except ImportError:
+        return {}
 
     def layer(weight: torch.Tensor) -> Product:
         made: nn.Module = Linear4bit(WIDTH, WIDTH, bias=False, compute_dtype=weight.dtype)
         made.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", compress_statistics=True)
-        return torch.no_grad()(made.to("cpu").eval())
+        return torch.no_grad()(made.to(weight.device).eval())
 
-    return [layer(weight) for weight in weights]
+    return {"bitsandbytes' Linear4bit": [layer(weight) for weight in weights]}

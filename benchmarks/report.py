@@ -17,7 +17,7 @@ _LINE = "{:<42} {:>10} {:>9} {:>8} {:>11} {:>8}  {}"
 def header(machine: Machine) -> str:
     """The measured limits, and the table's column titles."""
     limits = (
-        f"{machine.threads} threads; copy {machine.copy_bandwidth / 1e9:.1f} GB/s; dense products: "
+        f"{machine.device}, {machine.threads} threads; copy {machine.copy_bandwidth / 1e9:.1f} GB/s; dense products: "
         f"bfloat16 {machine.bfloat16_rate / 1e9:.0f}, float32 {machine.float32_rate / 1e9:.0f} GFLOP/s"
     )
     return limits + "\n\n" + _LINE.format("", "time", "× limit", "target", "peer", "faster", "peer is")

@@ -1,19 +1,19 @@
-"""The tensors that memory-bound operations are measured on: 67 million random scalars, past any cache."""
+"""The tensors that memory-bound operations are measured on: random scalars, many times what caches hold."""
 
 from __future__ import annotations
 
 import speft
 import torch
 
-SCALARS = 1 << 26
-SHAPE = (1 << 13, 1 << 13)
+from .machine import Machine
+
+COLUMNS = 1 << 13
 DENSITY = 0.01
-SELECTED = int(DENSITY * SCALARS)
 
 
-def random_tensors(count: int = 1, dtype: torch.dtype = torch.bfloat16) -> list[torch.Tensor]:
-    """SCALARS normal numbers in `count` tensors of equal size, as weights and gradients are."""
-    return [torch.randn(SHAPE[0] // count, SHAPE[1]).to(dtype) for _ in range(count)]
+def random_tensors(machine: Machine, count: int = 1, dtype: torch.dtype = torch.bfloat16) -> list[torch.Tensor]:
+    """`machine.scalars` normal numbers in `count` tensors of equal size, as weights and gradients are."""
+    return [torch.randn(machine.scalars // COLUMNS // count, COLUMNS, dtype=dtype) for _ in range(count)]
 
 
 def make_adapter(context: speft.Context, weights: list[torch.Tensor], **options: object) -> speft.Adapter:
@@ -30,4 +30,4 @@ def selected_adapter(context: speft.Context, weights: torch.Tensor) -> tuple[spe
     """An adapter with a random mask, and that mask."""
     adapter = make_adapter(context, [weights], selection="random", density=DENSITY)
     adapter.select()
-    return adapter, torch.from_dlpack(adapter.mask(0))
+    return adapter, torch.from_dlpack(adapter.mask(0)).to(weights.device)
