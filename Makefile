@@ -11,13 +11,16 @@
 #   make test                                  set-up, then all tests
 #   make check                                 the quick ones, after a change
 #   make bench                                 every operation against this machine's limits and against PyTorch
+#   make test-cuda                             the tests that need a GPU; without one they are skipped
+#   make bench-cuda                            the benchmarks on a GPU, likewise
+#   make cuda-kit                              set-up, then what these two need, in build/cuda-kit/, for a machine without network
 #   make wheel                                 the Python package as a wheel, audited and tested, in out/wheel/
 #   make setup                                 what is missing on this machine: Debian packages, .venv, data, the build
 
 # Read by the shell, so that any path is taken as it is.
 export ALL DATA DOCUMENT DOMAIN MODEL OUT
 
-.PHONY: help setup demo reproduce basis demo-c demo-cpp demo-java demo-jax demo-rust test check bench wheel clean
+.PHONY: help setup demo reproduce basis demo-c demo-cpp demo-java demo-jax demo-rust test check bench test-cuda bench-cuda cuda-kit wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,6 +49,15 @@ check: setup
 
 bench: setup
 	@.venv/bin/python -m benchmarks $${OUT:+--out "$$OUT"}
+
+cuda-kit: setup
+	@tools/cuda-kit.sh
+
+test-cuda:
+	@tools/test-cuda.sh
+
+bench-cuda:
+	@tools/bench-cuda.sh $${OUT:+--out "$$OUT"}
 
 wheel: setup
 	@tools/wheel.sh

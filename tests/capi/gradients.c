@@ -196,7 +196,7 @@ static void test_the_lent_gradient_is_what_the_step_uses(void) {
     CHECK_EQUAL(lent.ndim, 1);
     CHECK_EQUAL(lent.shape[0], SELECTED);
     CHECK_BYTES(&lent.dtype, &float32, sizeof lent.dtype);
-    CHECK_EQUAL(lent.device.type, SPEFT_DEVICE_CPU);
+    CHECK_EQUAL(lent.device.type, test_device().type);
     float *values = lend_gradient(single.adapter, 0);
     for (int j = 0; j < SELECTED; ++j) {
         values[j] = (float)(j + 1) / 8;
@@ -227,7 +227,7 @@ static void test_lent_shapes(void) {
         CHECK_EQUAL(deltas.ndim, 1);
         CHECK_EQUAL(deltas.shape[0], count_selected(scene.adapter, i));
         CHECK_BYTES(&deltas.dtype, &float32, sizeof deltas.dtype);
-        CHECK_EQUAL(deltas.device.type, SPEFT_DEVICE_CPU);
+        CHECK_EQUAL(deltas.device.type, test_device().type);
     }
     CHECK_EQUAL(count_selected(scene.adapter, BIAS), scene_sizes[BIAS]);
     int64_t indices[SCENE_SCALARS];

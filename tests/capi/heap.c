@@ -131,7 +131,7 @@ static speft_status give(struct life *life,
 static speft_status make_context(struct life *life) {
     speft_context_options options;
     speft_context_options_init(&options, sizeof options);
-    options.backend = "cpu";
+    options.backend = test_backend();
     options.threads = 2;
     return speft_create_context(&options, &life->context, &error);
 }

@@ -18,16 +18,31 @@ static const speft_dtype float16 = {SPEFT_CODE_FLOAT, 16, 1};
 static const speft_dtype bfloat16 = {SPEFT_CODE_BFLOAT, 16, 1};
 static const speft_dtype int64 = {SPEFT_CODE_INT, 64, 1};
 
+/* ---- where it lives: SPEFT_TEST_BACKEND=cuda is for the emulation of a GPU, whose memory is the host's ---- */
+
+static inline const char *test_backend(void) {
+    const char *name = getenv("SPEFT_TEST_BACKEND");
+    return name ? name : "cpu";
+}
+
+static inline speft_device test_device(void) {
+    return (speft_device){strcmp(test_backend(), "cuda") == 0 ? SPEFT_DEVICE_CUDA : SPEFT_DEVICE_CPU, 0};
+}
+
+/* Of a view: lists of indices are in host memory on every backend. */
+static inline speft_device place_of(speft_dtype dtype) {
+    return dtype.code == SPEFT_CODE_INT && dtype.bits == 64 ? (speft_device){SPEFT_DEVICE_CPU, 0} : test_device();
+}
+
 /* ---- views: VECTOR and MATRIX live as long as the block they are written in ---- */
 
 static inline speft_tensor view(const void *data, speft_dtype dtype, int32_t ndim, const int64_t *shape) {
-    const speft_tensor tensor = {(void *)data, {SPEFT_DEVICE_CPU, 0}, ndim, dtype, (int64_t *)shape, NULL, 0};
+    const speft_tensor tensor = {(void *)data, place_of(dtype), ndim, dtype, (int64_t *)shape, NULL, 0};
     return tensor;
 }
 
-#define VECTOR(data, dtype, size) (&(speft_tensor){(void *)(data), {SPEFT_DEVICE_CPU, 0}, 1, dtype, \
-                                                   (int64_t[]){size}, NULL, 0})
-#define MATRIX(data, dtype, rows, columns) (&(speft_tensor){(void *)(data), {SPEFT_DEVICE_CPU, 0}, 2, dtype, \
+#define VECTOR(data, dtype, size) (&(speft_tensor){(void *)(data), place_of(dtype), 1, dtype, (int64_t[]){size}, NULL, 0})
+#define MATRIX(data, dtype, rows, columns) (&(speft_tensor){(void *)(data), place_of(dtype), 2, dtype, \
                                                             (int64_t[]){rows, columns}, NULL, 0})
 
 /* ---- records ---- */
@@ -107,7 +122,7 @@ static inline speft_selection_options choose(int32_t method, int32_t scope, doub
 static inline speft_context *create_context_on(const speft_allocator *allocator, int32_t threads) {
     speft_context_options options;
     speft_context_options_init(&options, sizeof options);
-    options.backend = "cpu";
+    options.backend = test_backend();
     options.threads = threads;
     options.allocator = allocator;
     speft_context *context = NULL;

@@ -549,7 +549,7 @@ static void select_large(int32_t threads, int32_t method, int64_t *mask, int64_t
     fill(weights, SIZE, 3); /* some 257 values: the border of the mask runs through a tie */
     speft_context_options options;
     speft_context_options_init(&options, sizeof options);
-    options.backend = "cpu";
+    options.backend = test_backend();
     options.threads = threads;
     speft_context *context = NULL;
     CHECK_OK(speft_create_context(&options, &context, &error));

@@ -59,7 +59,7 @@ static void *train(void *argument) {
     struct trainer *trainer = argument;
     speft_context_options options;
     speft_context_options_init(&options, sizeof options);
-    options.backend = "cpu";
+    options.backend = test_backend();
     options.threads = trainer->threads;
     speft_context *context = NULL;
     CHECK_OK(speft_create_context(&options, &context, &error));
