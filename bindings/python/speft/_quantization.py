@@ -139,6 +139,14 @@ class QuantizedTensor:
         expected = {"absmax", "quant_map"} | (_NESTED_TENSORS if twice else set())
         if set(below) != expected:
             raise InvalidArgument(f"below {name} there must be {sorted(expected)}; got {sorted(below)}")
+        size = math.prod(fields["shape"])
+        scales = -(-size // fields["blocksize"])
+        _check_size(name, codes, -(-size // 2))
+        _check_size(f"{name}.absmax", below["absmax"], scales)
+        _check_size(f"{name}.quant_map", below["quant_map"], 16)
+        if twice:
+            _check_size(f"{name}.nested_absmax", below["nested_absmax"], -(-scales // fields["nested_blocksize"]))
+            _check_size(f"{name}.nested_quant_map", below["nested_quant_map"], 256)
         return cls(
             kind,
             codes=codes,
@@ -163,6 +171,7 @@ class QuantizedTensor:
         form = state.get(f"{layer}weight_format")
         if form is not None and int(np.from_dlpack(form)) != 0:  # type: ignore[arg-type]
             raise InvalidArgument(f"{layer}weight_format must be 0, row-major; got {form}")
+        _check_size(f"{layer}SCB", state[f"{layer}SCB"], math.prod(codes.shape[:-1]))
         return cls("int8", codes=codes, absmax=state[f"{layer}SCB"], block=0, shape=codes.shape)
 
     def to_native(self, *, writable: bool = False) -> Any:
@@ -279,15 +288,21 @@ def _read_fields(where: str, packed: Any, kind: str) -> dict[str, Any]:
             raise InvalidArgument(f"{where}: {field} cannot be {fields[field]!r}")
 
     check("quant_type", fields["quant_type"] == kind)
-    check("blocksize", type(fields["blocksize"]) is int)
+    check("blocksize", type(fields["blocksize"]) is int and fields["blocksize"] > 0)
     check("dtype", fields["dtype"] in SCALARS)
     shape = fields["shape"]
     check("shape", isinstance(shape, list) and all(type(extent) is int and extent >= 0 for extent in shape))
     if "nested_offset" in fields:
-        check("nested_blocksize", type(fields["nested_blocksize"]) is int)
+        check("nested_blocksize", type(fields["nested_blocksize"]) is int and fields["nested_blocksize"] > 0)
         check("nested_dtype", fields["nested_dtype"] == "float32")
         check("nested_offset", type(fields["nested_offset"]) in (int, float))
     return fields
+
+
+def _check_size(name: str, tensor: TensorLike, expected: int) -> None:
+    shape = describe(name, tensor)[0]
+    if math.prod(shape) != expected:
+        raise InvalidArgument(f"{name} must have {expected} elements; got shape {list(shape)}")
 
 
 def _own_levels(kind: str) -> Any:

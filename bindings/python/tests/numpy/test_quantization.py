@@ -1,5 +1,6 @@
 """Weights to codes and back, against plain NumPy; and states in bitsandbytes' layout."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -111,6 +112,7 @@ def test_refusals_name_what_is_wrong(weights):
         (lambda state, fields: state.update({f"{PACKED}fp4": state["weight"]}), "must have one"),
         (lambda state, fields: fields.update(quant_type="fp4"), "quant_type cannot be 'fp4'"),
         (lambda state, fields: fields.update(blocksize=64.0), "blocksize cannot be 64.0"),
+        (lambda state, fields: fields.update(blocksize=0), "blocksize cannot be 0"),
         (lambda state, fields: fields.update(dtype="int8"), "dtype cannot be 'int8'"),
         (lambda state, fields: fields.update(shape=[-1, 3]), "shape cannot be"),
         (lambda state, fields: fields.update(nested_dtype="float16"), "nested_dtype cannot be"),
@@ -128,10 +130,24 @@ def test_foreign_states_are_refused(change, text, weights):
 
 
 def test_broken_states_are_refused(weights):
-    state = speft.quantize(weights).state_dict()
-    truncated = speft.QuantizedTensor.from_state_dict(state | {"weight": state["weight"][:-1]})
+    quantized = speft.quantize(weights)
+    truncated = dataclasses.replace(quantized, codes=quantized.codes[:-1])
     with pytest.raises(speft.InvalidArgument, match=r"quantized\.data must have 576"):
         truncated.dequantize()
+    state = quantized.state_dict()
+    for key, size in (
+        ("weight", 576),
+        ("weight.absmax", 18),
+        ("weight.quant_map", 16),
+        ("weight.nested_absmax", 1),
+        ("weight.nested_quant_map", 256),
+    ):
+        longer = np.concatenate([state[key].ravel(), state[key].ravel()[:1]])
+        with pytest.raises(speft.InvalidArgument, match=f"{key} must have {size} elements"):
+            speft.QuantizedTensor.from_state_dict(state | {key: longer})
+    rows = speft.quantize(weights, "int8").state_dict()
+    with pytest.raises(speft.InvalidArgument, match="SCB must have"):
+        speft.QuantizedTensor.from_state_dict(rows | {"SCB": rows["SCB"][1:]})
     for packed in (b"\xff\xfe", b"[]", b""):
         broken = state | {f"{PACKED}nf4": np.frombuffer(packed, np.uint8)}
         with pytest.raises(speft.InvalidArgument, match=r"JSON|fields"):

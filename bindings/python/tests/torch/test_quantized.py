@@ -330,6 +330,10 @@ def test_the_layers_state_is_bitsandbytes_own(batches):
             name: expected[name.replace("0.", "2.", 1)] if name.startswith("0.weight") else value
             for name, value in expected.items()
         })
+    before = dequantized(other[0])
+    with pytest.raises(RuntimeError, match=r"0\.weight must have \d+ elements"):
+        other.load_state_dict(expected | {"0.weight": expected["0.weight"][:-1]})
+    assert torch.equal(dequantized(other[0]), before)
 
 
 def test_replacing_layers(batches):
