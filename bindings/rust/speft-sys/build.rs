@@ -145,6 +145,7 @@ mod bundled {
         let root = cmake::Config::new(source)
             .profile("Release")
             .define("SPEFT_STATIC_CPU", "ON")
+            .define("SPEFT_CUDA", "OFF")
             .define("CMAKE_INSTALL_LIBDIR", "lib")
             .build();
         require(&root.join("lib").join(library_name()))?;
