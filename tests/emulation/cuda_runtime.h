@@ -167,8 +167,13 @@ unsigned lane();
 using Body = void (*)(const void *parameters);
 cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, std::size_t parameter_bytes, Body body,
                    const void *parameters);
-// A pointer that a kernel gets: null, or into memory of the device.
+
+// A pointer that a kernel gets is null or into memory of the device.
 void check_pointer(const void *pointer, const void *kernel);
+template <class Parameter>
+void check_parameter(const Parameter &parameter, const void *kernel) {
+    if constexpr (std::is_pointer_v<Parameter>) check_pointer(parameter, kernel);
+}
 
 template <class Value>
 Value shown_by(const Slot &slot) {
@@ -211,14 +216,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(
     const void *const address = reinterpret_cast<const void *>(kernel);
     std::size_t bytes = 0;
     ((bytes = (bytes + alignof(Expected) - 1) / alignof(Expected) * alignof(Expected) + sizeof(Expected)), ...);
-    std::apply(
-        [&](const auto &...parameter) {
-            const auto check = [&]<class Parameter>(const Parameter &value) {
-                if constexpr (std::is_pointer_v<Parameter>) emulation::check_pointer(value, address);
-            };
-            (check(parameter), ...);
-        },
-        call.parameters);
+    std::apply([&](const auto &...parameter) { (emulation::check_parameter(parameter, address), ...); },
+               call.parameters);
     return emulation::launch(*config, address, bytes,
                              [](const void *of) {
                                  const Call &made = *static_cast<const Call *>(of);
