@@ -35,25 +35,27 @@ struct Warp {
     const Thread *first;  // of those that have arrived
 };
 
-// The i-th to run is (first + i·stride) mod count, every one once: forward, backward, or out of order.
+// Every one of `count` once: forward, backward, from the middle, or out of order.
 struct Order {
-    std::uint64_t first, stride, count;
+    std::uint64_t next = 0, stride = 1, count;
 
-    Order(std::uint64_t length, std::uint64_t number) : first(0), stride(1), count(length) {
+    Order(std::uint64_t length, std::uint64_t number) : count(length) {
         if (number % 4 == 0 || length < 2) return;
         std::uint64_t random = number * 0x9e3779b97f4a7c15u;
         random ^= random >> 29;
         if (number % 4 == 1) {
-            first = stride = length - 1;
+            next = stride = length - 1;
         } else {
-            first = random % length;
+            next = random % length;
             if (number % 4 == 3)
                 for (stride = (random >> 20) % length; std::gcd(stride, length) != 1;) stride = (stride + 1) % length;
         }
     }
-    std::uint64_t operator[](std::uint64_t i) const {
-        __extension__ using Wide = unsigned __int128;
-        return static_cast<std::uint64_t>((first + static_cast<Wide>(i) * stride) % count);
+    std::uint64_t take() {
+        const std::uint64_t taken = next;
+        next += stride;
+        if (next >= count) next -= count;
+        return taken;
     }
 };
 
@@ -177,10 +179,10 @@ void run_block() {
     }
     all.returned = all.at_barrier = 0;
     while (all.returned < count) {
-        const Order order(count, all.orders++);
+        Order order(count, all.orders++);
         bool any = false;
         for (unsigned i = 0; i < count; ++i) {
-            const auto place = static_cast<unsigned>(order[i]);
+            const auto place = static_cast<unsigned>(order.take());
             Thread &thread = all.threads[place];
             if (thread.state != State::ready) continue;
             any = true;
@@ -346,9 +348,9 @@ cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, std::si
     all.warps.resize((in_block + warp_lanes - 1) / warp_lanes);
     blockDim = threads;
     gridDim = blocks;
-    const Order order(std::uint64_t{blocks.x} * blocks.y * blocks.z, all.launches++);
+    Order order(std::uint64_t{blocks.x} * blocks.y * blocks.z, all.launches++);
     for (std::uint64_t i = 0; i < order.count; ++i) {
-        const std::uint64_t block = order[i];
+        const std::uint64_t block = order.take();
         blockIdx = {static_cast<unsigned>(block % blocks.x), static_cast<unsigned>(block / blocks.x % blocks.y),
                     static_cast<unsigned>(block / blocks.x / blocks.y)};
         run_block();

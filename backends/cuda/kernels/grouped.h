@@ -8,8 +8,13 @@
 
 namespace speft::cuda {
 
-// What a launch may take as parameters, since CUDA 12.1 on compute capability 7.0; some are left for other ones.
+// What a launch may take as parameters, since CUDA 12.1 on compute capability 7.0; some are left for other ones. In the
+// emulation every thread copies them: little there, which also gives the tests groups of more than one batch.
+#ifdef SPEFT_CUDA_EMULATED
+inline constexpr std::size_t parameter_bytes = 2048;
+#else
 inline constexpr std::size_t parameter_bytes = 32764 - 512;
+#endif
 
 // Some arrays of a group: `items` describe them, and the blocks of array i are [first_block[i], first_block[i + 1]).
 template <class Item>
