@@ -1,4 +1,5 @@
 // The host's side of CUDA, of one device whose memory is this process's.
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +26,7 @@ struct Known {
     std::mutex mutex;
     std::map<std::uintptr_t, std::uint64_t> memory;  // where it begins, and its bytes
     std::uint64_t used = 0, limit = UINT64_MAX;
+    bool any_memory = false;  // the host's memory is also the device's
     std::set<const void *> streams, events;
     std::map<const void *, int> shared_bytes;  // that kernels were allowed
 };
@@ -33,29 +35,28 @@ Known &known() {
     static Known *const all = [] {
         auto *made = new Known;
         if (const char *limit = std::getenv("SPEFT_EMULATED_MEMORY")) made->limit = std::strtoull(limit, nullptr, 10);
+        made->any_memory = std::getenv("SPEFT_EMULATED_ANY_MEMORY");
         return made;
     }();
     return *all;
 }
 
-// Of the memory of the device that `address` is in, or just behind; 0 when it is in none.
-std::uint64_t bytes_from(std::uintptr_t address, bool *inside) {
+// How much of the device's memory begins at `place`; -1 when that is neither in it nor just behind.
+std::int64_t count_bytes(const void *place) {
+    const auto address = reinterpret_cast<std::uintptr_t>(place);
     Known &all = known();
     const std::lock_guard lock(all.mutex);
     auto found = all.memory.upper_bound(address);
-    *inside = found != all.memory.begin() && address <= (--found)->first + found->second;
-    return *inside ? found->first + found->second - address : 0;
+    if (found == all.memory.begin()) return -1;
+    --found;
+    return std::max<std::int64_t>(-1, static_cast<std::int64_t>(found->first + found->second - address));
 }
 
 bool is_on_device(const void *memory, std::size_t bytes) {
-    bool inside;
-    return bytes_from(reinterpret_cast<std::uintptr_t>(memory), &inside) >= bytes && inside;
+    return known().any_memory || count_bytes(memory) >= static_cast<std::int64_t>(bytes);
 }
 
-bool is_on_host(const void *memory) {
-    bool inside;
-    return bytes_from(reinterpret_cast<std::uintptr_t>(memory), &inside) == 0;
-}
+bool is_on_host(const void *memory) { return known().any_memory || count_bytes(memory) <= 0; }
 
 bool is_stream(cudaStream_t stream) {
     if (reinterpret_cast<std::uintptr_t>(stream) <= 2) return true;  // default, legacy, per thread
@@ -253,8 +254,8 @@ cudaError_t cudaMemsetAsync(void *memory, int value, std::size_t bytes, cudaStre
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *attributes, const void *pointer) {
     void *const plain = const_cast<void *>(pointer);
-    *attributes = is_on_host(pointer) ? cudaPointerAttributes{cudaMemoryTypeUnregistered, -2, nullptr, plain}
-                                      : cudaPointerAttributes{cudaMemoryTypeDevice, 0, plain, nullptr};
+    *attributes = is_on_device(pointer, 1) ? cudaPointerAttributes{cudaMemoryTypeDevice, 0, plain, nullptr}
+                                           : cudaPointerAttributes{cudaMemoryTypeUnregistered, -2, nullptr, plain};
     return cudaSuccess;
 }
 

@@ -77,10 +77,8 @@ struct Grid {
     std::vector<Fiber *> idle;
 };
 
-Grid &grid() {
-    static Grid *const only = new Grid;
-    return *only;
-}
+Grid *const only_grid = new Grid;
+Grid &grid() { return *only_grid; }
 
 Thread &current_thread() { return grid().threads[grid().current]; }
 Warp &current_warp() { return grid().warps[grid().current / warp_lanes]; }
@@ -263,7 +261,8 @@ const Slot *exchange(const char *collective, const void *shown, std::size_t byte
     if (warp.arrived == 0)
         warp.first = &self;
     else if (warp.first->collective != collective && strcmp(warp.first->collective, collective) != 0)
-        fail_grid("lanes of a warp are at different collectives:\n  " + describe(self) + "\n  " + describe(*warp.first));
+        fail_grid("lanes of a warp are at different collectives:\n  " + describe(self) + "\n  " +
+                  describe(*warp.first));
     Slot *const slots = warp.slots[warp.turn];
     if (bytes > 0) memcpy(slots[all.current % warp_lanes].bytes, shown, bytes);
     ++warp.arrived;
