@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <cmath>
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/decay.h"
-#include "backends/cpu/reference/matrix_walk.h"
+#include "core/base/matrix_walk.h"
+#include "core/base/update/adafactor.h"
 
 namespace speft::cpu {
 namespace {
@@ -51,17 +51,6 @@ std::vector<Strip> cut(const speft_step_adafactor &arguments, double *scratch) {
     return strips;
 }
 
-float scaled_gradient(const speft_factored_segment &s, std::uint64_t j) { return s.gradient[j] * s.gradient_scale; }
-
-double energy(const speft_factored_segment &s, std::uint64_t j) {
-    const double gradient = scaled_gradient(s, j);
-    return gradient * gradient + static_cast<double>(s.epsilon);
-}
-
-float average(const speft_factored_segment &s, float before, double mean) {
-    return s.beta2 * before + s.one_minus_beta2 * static_cast<float>(mean);
-}
-
 // The strip's rows move; its part of the columns is summed.
 void sum_up(const speft_factored_segment &s, Strip &strip) {
     std::fill_n(strip.column_sums, s.columns, 0.0);
@@ -75,13 +64,13 @@ void sum_up(const speft_factored_segment &s, Strip &strip) {
         for (; j < strip.end; ++j) {
             at.go_to(index(j));
             if (at.row() != row) break;
-            const double part = energy(s, j);
+            const double part = adafactor_energy(s, s.gradient[j]);
             sum += part;
             strip.column_sums[at.column()] += part;
             strip.column_counts[at.column()] += 1;
         }
         const auto count = static_cast<double>(j - first);
-        s.rows[row] = average(s, s.rows[row], sum / count);
+        s.rows[row] = adafactor_average(s, s.rows[row], sum / count);
         strip.row_total += count * static_cast<double>(s.rows[row]);
     }
 }
@@ -93,44 +82,39 @@ void move_columns(const speft_factored_segment &s, const Strip *strips, std::uin
             sum += strips[strip].column_sums[column];
             selected += strips[strip].column_counts[column];
         }
-        if (selected > 0) s.columns_state[column] = average(s, s.columns_state[column], sum / selected);
+        if (selected > 0) s.columns_state[column] = adafactor_average(s, s.columns_state[column], sum / selected);
     }
 }
 
-// What u is divided by: the mean of the rows at first, then its root mean square.
-struct Scale {
-    float row_mean = 1;
-    float divisor = 1;
-};
-
 float direction(const speft_factored_segment &s, const MatrixWalk &at, float row_mean, std::uint64_t j) {
-    const float row = s.rows[at.row()];
-    return scaled_gradient(s, j) / std::sqrt(s.columns > 1 ? row / row_mean * s.columns_state[at.column()] : row);
+    return adafactor_direction(s, s.gradient[j], s.rows[at.row()], s.columns > 1 ? s.columns_state[at.column()] : 0,
+                               row_mean);
 }
 
 template <class Segment>
-double sum_directions(const speft_factored_segment &s, const Scale &scale, const Segment &segment, Piece piece) {
+double sum_directions(const speft_factored_segment &s, const AdafactorScale &scale, const Segment &segment,
+                      Piece piece) {
     double sum = 0;
     MatrixWalk at(s.columns);
     for (std::uint64_t j = piece.begin; j < piece.end; ++j) {
         at.go_to(segment.index(j));
-        if (s.columns <= 1) s.rows[at.row()] = average(s, s.rows[at.row()], energy(s, j));
+        float &row = s.rows[at.row()];
+        if (s.columns <= 1) row = adafactor_average(s, row, adafactor_energy(s, s.gradient[j]));
         const double u = direction(s, at, scale.row_mean, j);
         sum += u * u;
     }
     return sum;
 }
 
-// The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Segment>
-void step(const speft_factored_segment &s, const Scale &scale, const Segment &segment, Piece piece) {
-    const Decay<> decay(s.decay_kind, s.decay, s.segment);
+void step(const speft_factored_segment &s, const AdafactorScale &scale, const Segment &segment, Piece piece) {
+    const Decay<> decay = make_decay(s);
     MatrixWalk at(s.columns);
     for_each_weight(segment, piece, [&](std::uint64_t j) {
         at.go_to(segment.index(j));
-        const float delta = decay.first(segment, j, segment.delta(j));
-        const float change = direction(s, at, scale.row_mean, j) / scale.divisor;
-        segment.set_delta(j, decay.last(delta - s.learning_rate * change));
+        const float delta = segment.delta(j);
+        segment.set_delta(j, update_adafactor(s, decay, direction(s, at, scale.row_mean, j), scale.divisor,
+                                              pulled_by(decay, segment, j, delta), delta));
         segment.weight(j) = segment.merged(j);
     });
 }
@@ -150,7 +134,7 @@ void step_adafactor(const speft_backend_device &device, const speft_step_adafact
         sum_up(arguments.segments[strips[index].segment], strips[index]);
     });
 
-    std::vector<Scale> scales(arguments.count);
+    std::vector<AdafactorScale> scales(arguments.count);
     std::vector<const Strip *> first_strips(arguments.count);
     Pieces columns(segment_piece_size), pieces(segment_piece_size);
     const Strip *strip = strips.data();
@@ -180,9 +164,7 @@ void step_adafactor(const speft_backend_device &device, const speft_step_adafact
     for (std::uint64_t s = 0; s < arguments.count; ++s) {
         const speft_factored_segment &segment = arguments.segments[s];
         if (segment.segment.count == 0) continue;
-        const auto size = static_cast<float>(std::sqrt(squares[s] / static_cast<double>(segment.segment.count)));
-        const float excess = size / segment.clip;
-        scales[s].divisor = excess <= 1 ? 1 : excess;  // NaN stays
+        scales[s].divisor = adafactor_divisor(segment, squares[s]);
     }
     for_each_piece(device, pieces, [&](Piece piece, std::int64_t) {
         const speft_factored_segment &segment = arguments.segments[piece.array];

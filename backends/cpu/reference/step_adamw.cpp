@@ -1,28 +1,21 @@
-#include <cmath>
-
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/decay.h"
 #include "backends/cpu/reference/moments.h"
+#include "core/base/update/adamw.h"
 
 namespace speft::cpu {
 namespace {
 
-std::uint32_t count_updates(const speft_adamw_segment &s, std::uint64_t j) {
-    return s.cohorts ? s.age - static_cast<std::uint32_t>(s.births[s.cohorts[j]]) : s.age;
+std::uint32_t age_of(const speft_adamw_segment &s, std::uint64_t j) {
+    return s.cohorts ? count_updates(s.age, s.births[s.cohorts[j]]) : s.age;
 }
 
-std::uint32_t grow(std::uint16_t &age) {
-    if (age < UINT16_MAX) ++age;
-    return age;
-}
-
-// The formulas of optimizer.h, one rounding an operation, in their order. `usual`: AdamW with decay that comes first;
-// measured, asking at each weight takes a seventh more time where the weights are in the caches. `lazy`: each weight
-// has an age of its own, and stays as it is where its gradient is 0.
+// `usual`: AdamW with decay that comes first; measured, asking at each weight takes a seventh more time where the
+// weights are in the caches. `lazy`: each weight has an age of its own, and stays as it is where its gradient is 0.
 template <bool usual, bool lazy, class Moments, class Segment>
 void step(const speft_adamw_segment &s, Moments moments1, Moments moments2, const Segment &segment, Piece piece) {
     const bool coupled = !usual && s.coupled;
-    const Decay<usual> decay(s.decay_kind, s.decay, s.segment);
+    const Decay<usual> decay(s.decay_kind, s.decay, s.segment.absolute != 0);
     for_each_block(segment, piece, [&](std::uint64_t begin, std::uint64_t end) {
         float *const block1 = moments1.load(begin, end);
         float *const block2 = moments2.load(begin, end);
@@ -30,19 +23,15 @@ void step(const speft_adamw_segment &s, Moments moments1, Moments moments2, cons
         for (std::uint64_t j = begin; j < end; ++j) {
             if (lazy && s.gradient[j] == 0.0f) continue;
             moved = true;
-            const std::uint32_t age = std::min(lazy ? grow(s.ages[j]) : count_updates(s, j), s.corrections - 1);
-            float gradient = s.gradient[j] * s.gradient_scale;
-            float delta = segment.delta(j);
-            if (coupled)
-                gradient = decay.couple(segment, j, delta, gradient);
-            else
-                delta = decay.first(segment, j, delta);
-            const float moment1 = s.beta1 * block1[j - begin] + s.one_minus_beta1 * gradient;
-            const float moment2 = s.beta2 * block2[j - begin] + s.one_minus_beta2 * gradient * gradient;
-            const float denominator = std::sqrt(moment2) * s.corrections2[age] + s.epsilon;
-            block1[j - begin] = moment1;
-            block2[j - begin] = moment2;
-            segment.set_delta(j, decay.last(delta - s.learning_rate * s.corrections1[age] * moment1 / denominator));
+            if (lazy) s.ages[j] = grow_older(s.ages[j]);
+            const std::uint32_t age = correction_of(s, lazy ? s.ages[j] : age_of(s, j));
+            const float delta = segment.delta(j);
+            const AdamwState state =
+                update_adamw(s, decay, coupled, s.corrections1[age], s.corrections2[age], s.gradient[j],
+                             pulled_by(decay, segment, j, delta), {delta, block1[j - begin], block2[j - begin]});
+            block1[j - begin] = state.moment1;
+            block2[j - begin] = state.moment2;
+            segment.set_delta(j, state.delta);
             segment.weight(j) = segment.merged(j);
         }
         if (!moved) return;  // rounded again, moments in blocks would change

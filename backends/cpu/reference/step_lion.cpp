@@ -1,28 +1,22 @@
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/decay.h"
 #include "backends/cpu/reference/moments.h"
+#include "core/base/update/lion.h"
 
 namespace speft::cpu {
 namespace {
 
-float sign(float value) {
-    if (value != value) return value;
-    return static_cast<float>((value > 0) - (value < 0));
-}
-
-// The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Moments, class Segment>
 void step(const speft_lion_segment &s, Moments moments, const Segment &segment, Piece piece) {
-    const Decay<> decay(s.decay_kind, s.decay, s.segment);
+    const Decay<> decay(s.decay_kind, s.decay, s.segment.absolute != 0);
     for_each_block(segment, piece, [&](std::uint64_t begin, std::uint64_t end) {
         float *const block = moments.load(begin, end);
         for (std::uint64_t j = begin; j < end; ++j) {
-            const float gradient = s.gradient[j] * s.gradient_scale;
-            const float moment = block[j - begin];
-            const float delta = decay.first(segment, j, segment.delta(j));
-            const float direction = sign(s.beta1 * moment + s.one_minus_beta1 * gradient);
-            block[j - begin] = s.beta2 * moment + s.one_minus_beta2 * gradient;
-            segment.set_delta(j, decay.last(delta - s.learning_rate * direction));
+            const float delta = segment.delta(j);
+            const LionState state = update_lion(s, decay, s.gradient[j], pulled_by(decay, segment, j, delta),
+                                                {delta, block[j - begin]});
+            block[j - begin] = state.moment;
+            segment.set_delta(j, state.delta);
             segment.weight(j) = segment.merged(j);
         }
         moments.store(begin, end);

@@ -1,22 +1,22 @@
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/decay.h"
 #include "backends/cpu/reference/moments.h"
+#include "core/base/update/sgd.h"
 
 namespace speft::cpu {
 namespace {
 
-// The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Moments, class Segment>
 void step(const speft_sgd_segment &s, Moments moments, const Segment &segment, Piece piece) {
-    const Decay<> decay(s.decay_kind, s.decay, s.segment);
+    const Decay<> decay(s.decay_kind, s.decay, s.segment.absolute != 0);
     const bool has_momentum = s.velocity.values != nullptr;
     for_each_block(segment, piece, [&](std::uint64_t begin, std::uint64_t end) {
         float *const velocity = has_momentum ? moments.load(begin, end) : nullptr;
         for (std::uint64_t j = begin; j < end; ++j) {
             const float delta = segment.delta(j);
-            float change = decay.couple(segment, j, delta, s.gradient[j] * s.gradient_scale);
-            if (velocity) change = velocity[j - begin] = s.momentum * velocity[j - begin] + change;
-            segment.set_delta(j, decay.last(delta - s.learning_rate * change));
+            float change = sgd_gradient(s, decay, s.gradient[j], pulled_by(decay, segment, j, delta));
+            if (velocity) change = velocity[j - begin] = move_velocity(s, velocity[j - begin], change);
+            segment.set_delta(j, update_sgd(s, decay, delta, change));
             segment.weight(j) = segment.merged(j);
         }
         if (velocity) moments.store(begin, end);

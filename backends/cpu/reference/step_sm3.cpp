@@ -1,9 +1,9 @@
 #include <atomic>
-#include <cmath>
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/decay.h"
-#include "backends/cpu/reference/matrix_walk.h"
+#include "core/base/matrix_walk.h"
+#include "core/base/update/sm3.h"
 
 namespace speft::cpu {
 namespace {
@@ -29,27 +29,25 @@ std::uint64_t scratch_floats(const speft_factored_segment &s) {
     return s.columns > 1 ? count_rows(s) + s.columns : 0;
 }
 
-// The formulas of optimizer.h, one rounding an operation, in their order.
 template <class Segment>
 void step(const speft_factored_segment &s, Before before, const Segment &segment, Piece piece) {
-    const Decay<> decay(s.decay_kind, s.decay, s.segment);
+    const Decay<> decay = make_decay(s);
     const bool factored = s.columns > 1;
     MatrixWalk at(s.columns);
     for_each_weight(segment, piece, [&](std::uint64_t j) {
         at.go_to(segment.index(j));
         float sum = factored ? before.rows[at.row()] : s.rows[at.row()];
         if (factored && before.columns[at.column()] < sum) sum = before.columns[at.column()];
-        const float gradient = s.gradient[j] * s.gradient_scale;
-        const float moment = sum + gradient * gradient;
-        const float delta = decay.first(segment, j, segment.delta(j));
-        const float direction = moment == 0 ? 0 : gradient / std::sqrt(moment);
+        const float delta = segment.delta(j);
+        const auto [moved, moment] =
+            update_sm3(s, decay, sum, s.gradient[j], pulled_by(decay, segment, j, delta), delta);
         if (factored) {
             raise(s.rows[at.row()], moment);
             raise(s.columns_state[at.column()], moment);
         } else if (moment > sum) {
             s.rows[at.row()] = moment;
         }
-        segment.set_delta(j, decay.last(delta - s.learning_rate * direction));
+        segment.set_delta(j, moved);
         segment.weight(j) = segment.merged(j);
     });
 }

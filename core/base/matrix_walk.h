@@ -3,14 +3,16 @@
 
 #include <cstdint>
 
-namespace speft::cpu {
+#include "scalar.h"
+
+namespace speft {
 
 class MatrixWalk {
 public:
-    explicit MatrixWalk(std::uint64_t columns) : columns_(columns) {}
+    SPEFT_HOST_DEVICE explicit MatrixWalk(std::uint64_t columns) : columns_(columns) {}
 
     // Of an index that is not below any before it. Divides only where a row ends.
-    void go_to(std::uint64_t index) {
+    SPEFT_HOST_DEVICE void go_to(std::uint64_t index) {
         if (index >= row_end_) {
             row_ = index / columns_;
             row_end_ = (row_ + 1) * columns_;
@@ -18,8 +20,8 @@ public:
         column_ = index - (row_end_ - columns_);
     }
 
-    std::uint64_t row() const { return row_; }
-    std::uint64_t column() const { return column_; }
+    SPEFT_HOST_DEVICE std::uint64_t row() const { return row_; }
+    SPEFT_HOST_DEVICE std::uint64_t column() const { return column_; }
 
 private:
     std::uint64_t columns_;
@@ -28,4 +30,4 @@ private:
     std::uint64_t column_ = 0;
 };
 
-}  // namespace speft::cpu
+}  // namespace speft
