@@ -39,6 +39,13 @@ constexpr speft_backend_implementation of_scale[] = {without_scratch<speft_scale
 constexpr speft_backend_implementation of_sum_squares[] = {
     with_scratch<speft_sum_squares, sum_squares, sum_squares_scratch>("grouped")};
 
+// steps
+constexpr speft_backend_implementation of_step_adamw[] = {without_scratch<speft_step_adamw, step_adamw>("grouped")};
+constexpr speft_backend_implementation of_step_sgd[] = {without_scratch<speft_step_sgd, step_sgd>("grouped")};
+constexpr speft_backend_implementation of_step_lion[] = {without_scratch<speft_step_lion, step_lion>("grouped")};
+constexpr speft_backend_implementation of_convert_moments[] = {
+    without_scratch<speft_convert_moments, convert_moments>("vectors")};
+
 struct Listed {
     const speft_backend_implementation *first = nullptr;
     std::uint32_t count = 0;
@@ -54,6 +61,11 @@ Listed list(std::int32_t operation) {
     // arrays
     case SPEFT_OPERATION_SCALE: return all(of_scale);
     case SPEFT_OPERATION_SUM_SQUARES: return all(of_sum_squares);
+    // steps
+    case SPEFT_OPERATION_STEP_ADAMW: return all(of_step_adamw);
+    case SPEFT_OPERATION_STEP_SGD: return all(of_step_sgd);
+    case SPEFT_OPERATION_STEP_LION: return all(of_step_lion);
+    case SPEFT_OPERATION_CONVERT_MOMENTS: return all(of_convert_moments);
     default: return {};
     }
 }

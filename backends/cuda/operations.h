@@ -16,4 +16,10 @@ void scale(speft_backend_device &device, const speft_scale &arguments, void *scr
 void sum_squares(speft_backend_device &device, const speft_sum_squares &arguments, void *scratch);
 std::uint64_t sum_squares_scratch(const speft_backend_device &device, const speft_sum_squares &arguments);
 
+// steps.cu
+void step_adamw(speft_backend_device &device, const speft_step_adamw &arguments, void *scratch);
+void step_sgd(speft_backend_device &device, const speft_step_sgd &arguments, void *scratch);
+void step_lion(speft_backend_device &device, const speft_step_lion &arguments, void *scratch);
+void convert_moments(speft_backend_device &device, const speft_convert_moments &arguments, void *scratch);
+
 }  // namespace speft::cuda

@@ -1,0 +1,214 @@
+// Steps of the optimizers that keep moments: AdamW and Adam, SGD, Lion. One launch for all segments whose moments are
+// of one type; every thread takes four neighbouring scalars.
+#include <vector>
+
+#include "backends/cuda/kernels/grouped.h"
+#include "backends/cuda/kernels/moments.h"
+#include "backends/cuda/kernels/segment_quad.h"
+#include "backends/cuda/operations.h"
+#include "core/base/update/adamw.h"
+#include "core/base/update/lion.h"
+#include "core/base/update/sgd.h"
+
+namespace speft::cuda {
+namespace {
+
+constexpr std::uint64_t weights_per_round = block_threads * quad_size;
+// Several rounds: the tables of codes, which each block copies, are then small beside what it moves.
+constexpr std::uint64_t weights_per_block = 4 * weights_per_round;
+static_assert(weights_per_block % code_block_size == 0);
+
+// body(j, mask) for each quad of the block's part of an array; mask is 0 where nothing of it is left.
+template <class Body>
+__device__ inline void for_each_quad(std::uint64_t block, std::uint64_t count, Body &&body) {
+    const std::uint64_t begin = block * weights_per_block, end = min(begin + weights_per_block, count);
+    for (std::uint64_t round = begin; round < end; round += weights_per_round) {
+        const std::uint64_t j = round + threadIdx.x * quad_size;
+        body(j, quad_mask(j, end));
+    }
+}
+
+template <class Moments>
+__global__ void __launch_bounds__(block_threads, 4) update_adamw_segments(
+    const __grid_constant__ Batch<speft_adamw_segment> batch) {
+    const typename Moments::Codes codes;
+    const BlockTask task = find_task(batch, blockIdx.x);
+    const speft_adamw_segment &s = batch.items[task.item];
+    const speft_segment &segment = s.segment;
+    const Decay<> decay(s.decay_kind, s.decay, segment.absolute != 0);
+    Moments moments1(s.moment1, true, codes), moments2(s.moment2, false, codes);
+    const bool common_age = !s.cohorts && !s.ages;
+    const float common_correction1 = common_age ? s.corrections1[correction_of(s, s.age)] : 0;
+    const float common_correction2 = common_age ? s.corrections2[correction_of(s, s.age)] : 0;
+    for_each_quad(task.block, segment.count, [&](std::uint64_t j, unsigned mask) {
+        SegmentQuad quad(segment, j, mask);
+        const Quad gradients = Quad::load<4>(s.gradient, j, mask);
+        moments1.load(j, mask);
+        moments2.load(j, mask);
+        Quad ages;
+        if (!common_age) ages = Quad::load<2>(s.ages ? s.ages : s.cohorts, j, mask);
+        if (decay.is_of_weight()) quad.load_weights(segment);
+
+        unsigned moved = mask;
+        Quad grown;
+        float corrections1[quad_size], corrections2[quad_size];
+        for (unsigned i = 0; i < quad_size; ++i) {
+            corrections1[i] = common_correction1;
+            corrections2[i] = common_correction2;
+            if (common_age) continue;
+            std::uint32_t age;
+            if (s.ages) {
+                if (gradients.get<float>(i) == 0) moved &= ~(1u << i);
+                age = grow_older(static_cast<std::uint16_t>(ages.bits<2>(i)));
+                grown.set<2>(i, age);
+            } else {
+                age = count_updates(s.age, s.births[ages.bits<2>(i)]);
+            }
+            const std::uint32_t place = correction_of(s, age);
+            corrections1[i] = s.corrections1[place];
+            corrections2[i] = s.corrections2[place];
+        }
+
+        float deltas[quad_size], values1[quad_size], values2[quad_size];
+        for (unsigned i = 0; i < quad_size; ++i) {
+            const AdamwState before = {quad.delta(segment, i), moments1.value(i), moments2.value(i)};
+            const AdamwState after =
+                update_adamw(s, decay, s.coupled != 0, corrections1[i], corrections2[i], gradients.get<float>(i),
+                             pulled_by(decay, segment, quad, i), before);
+            const bool moves = moved >> i & 1;
+            deltas[i] = after.delta;
+            values1[i] = moves ? after.moment1 : before.moment1;
+            values2[i] = moves ? after.moment2 : before.moment2;
+        }
+        moments1.store(j, mask, moved, values1);
+        moments2.store(j, mask, moved, values2);
+        if (s.ages) grown.store<2>(s.ages, j, moved);
+        quad.store(segment, moved, deltas);
+    });
+}
+
+template <class Moments>
+__global__ void __launch_bounds__(block_threads, 4) update_sgd_segments(
+    const __grid_constant__ Batch<speft_sgd_segment> batch) {
+    const typename Moments::Codes codes;
+    const BlockTask task = find_task(batch, blockIdx.x);
+    const speft_sgd_segment &s = batch.items[task.item];
+    const speft_segment &segment = s.segment;
+    const Decay<> decay(s.decay_kind, s.decay, segment.absolute != 0);
+    Moments moments(s.velocity, true, codes);
+    const bool has_momentum = s.velocity.values != nullptr;
+    for_each_quad(task.block, segment.count, [&](std::uint64_t j, unsigned mask) {
+        SegmentQuad quad(segment, j, mask);
+        const Quad gradients = Quad::load<4>(s.gradient, j, mask);
+        if (has_momentum) moments.load(j, mask);
+        if (decay.is_of_weight()) quad.load_weights(segment);
+        float deltas[quad_size], velocities[quad_size];
+        for (unsigned i = 0; i < quad_size; ++i) {
+            float change = sgd_gradient(s, decay, gradients.get<float>(i), pulled_by(decay, segment, quad, i));
+            if (has_momentum) change = velocities[i] = move_velocity(s, moments.value(i), change);
+            deltas[i] = update_sgd(s, decay, quad.delta(segment, i), change);
+        }
+        if (has_momentum) moments.store(j, mask, mask, velocities);
+        quad.store(segment, mask, deltas);
+    });
+}
+
+template <class Moments>
+__global__ void __launch_bounds__(block_threads, 4) update_lion_segments(
+    const __grid_constant__ Batch<speft_lion_segment> batch) {
+    const typename Moments::Codes codes;
+    const BlockTask task = find_task(batch, blockIdx.x);
+    const speft_lion_segment &s = batch.items[task.item];
+    const speft_segment &segment = s.segment;
+    const Decay<> decay(s.decay_kind, s.decay, segment.absolute != 0);
+    Moments moments(s.moment, true, codes);
+    for_each_quad(task.block, segment.count, [&](std::uint64_t j, unsigned mask) {
+        SegmentQuad quad(segment, j, mask);
+        const Quad gradients = Quad::load<4>(s.gradient, j, mask);
+        moments.load(j, mask);
+        if (decay.is_of_weight()) quad.load_weights(segment);
+        float deltas[quad_size], values[quad_size];
+        for (unsigned i = 0; i < quad_size; ++i) {
+            const LionState state = update_lion(s, decay, gradients.get<float>(i), pulled_by(decay, segment, quad, i),
+                                                {quad.delta(segment, i), moments.value(i)});
+            deltas[i] = state.delta;
+            values[i] = state.moment;
+        }
+        moments.store(j, mask, mask, values);
+        quad.store(segment, mask, deltas);
+    });
+}
+
+template <class Moments>
+__global__ void __launch_bounds__(block_threads, 4) convert(const __grid_constant__ speft_convert_moments c) {
+    const typename Moments::Codes codes;
+    Moments moments(c.moments, c.is_signed != 0, codes);
+    for_each_quad(blockIdx.x, c.count, [&](std::uint64_t j, unsigned mask) {
+        if (c.to_float) {
+            moments.load(j, mask);
+            Quad quad;
+            for (unsigned i = 0; i < quad_size; ++i) quad.put(i, moments.value(i));
+            quad.store<4>(c.values, j, mask);
+        } else {
+            const Quad quad = Quad::load<4>(c.values, j, mask);
+            float values[quad_size];
+            for (unsigned i = 0; i < quad_size; ++i) values[i] = quad.get<float>(i);
+            moments.store(j, mask, mask, values);
+        }
+    });
+}
+
+// One launch for the segments of each type of moments.
+template <class Item, class TypeOf>
+void step(const speft_backend_device &device, const char *name, const Item *segments, std::uint64_t count,
+          TypeOf &&type_of, void (*of_float32)(Batch<Item>), void (*of_bfloat16)(Batch<Item>),
+          void (*of_blocks8)(Batch<Item>)) {
+    std::vector<Item> chosen;
+    for (const std::int32_t type : {SPEFT_STATE_FLOAT32, SPEFT_STATE_BFLOAT16, SPEFT_STATE_BLOCKS8}) {
+        chosen.clear();
+        for (std::uint64_t i = 0; i < count; ++i)
+            if (type_of(segments[i]) == type) chosen.push_back(segments[i]);
+        for_each_batch(
+            chosen.data(), chosen.size(), weights_per_block, [](const Item &s) { return s.segment.count; },
+            [&](const Batch<Item> &batch, unsigned blocks) {
+                launch(device, name, {.blocks = blocks},
+                       type == SPEFT_STATE_FLOAT32    ? of_float32
+                       : type == SPEFT_STATE_BFLOAT16 ? of_bfloat16
+                                                      : of_blocks8,
+                       batch);
+            });
+    }
+}
+
+}  // namespace
+
+void step_adamw(speft_backend_device &device, const speft_step_adamw &arguments, void *) {
+    step(
+        device, "step_adamw", arguments.segments, arguments.count,
+        [](const speft_adamw_segment &s) { return s.moment1.type; }, update_adamw_segments<Float32Moments>,
+        update_adamw_segments<BFloat16Moments>, update_adamw_segments<Blocks8Moments>);
+}
+
+void step_sgd(speft_backend_device &device, const speft_step_sgd &arguments, void *) {
+    step(
+        device, "step_sgd", arguments.segments, arguments.count,
+        [](const speft_sgd_segment &s) { return s.velocity.type; }, update_sgd_segments<Float32Moments>,
+        update_sgd_segments<BFloat16Moments>, update_sgd_segments<Blocks8Moments>);
+}
+
+void step_lion(speft_backend_device &device, const speft_step_lion &arguments, void *) {
+    step(
+        device, "step_lion", arguments.segments, arguments.count,
+        [](const speft_lion_segment &s) { return s.moment.type; }, update_lion_segments<Float32Moments>,
+        update_lion_segments<BFloat16Moments>, update_lion_segments<Blocks8Moments>);
+}
+
+void convert_moments(speft_backend_device &device, const speft_convert_moments &arguments, void *) {
+    const auto kernel = arguments.moments.type == SPEFT_STATE_FLOAT32    ? convert<Float32Moments>
+                        : arguments.moments.type == SPEFT_STATE_BFLOAT16 ? convert<BFloat16Moments>
+                                                                         : convert<Blocks8Moments>;
+    const std::uint64_t blocks = (arguments.count + weights_per_block - 1) / weights_per_block;
+    launch(device, "convert_moments", {.blocks = static_cast<unsigned>(blocks)}, kernel, arguments);
+}
+
+}  // namespace speft::cuda
