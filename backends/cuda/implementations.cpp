@@ -46,6 +46,12 @@ constexpr speft_backend_implementation of_step_lion[] = {without_scratch<speft_s
 constexpr speft_backend_implementation of_convert_moments[] = {
     without_scratch<speft_convert_moments, convert_moments>("vectors")};
 
+// factored_steps
+constexpr speft_backend_implementation of_step_sm3[] = {
+    with_scratch<speft_step_sm3, step_sm3, step_sm3_scratch>("grouped")};
+constexpr speft_backend_implementation of_step_adafactor[] = {
+    with_scratch<speft_step_adafactor, step_adafactor, step_adafactor_scratch>("grouped")};
+
 struct Listed {
     const speft_backend_implementation *first = nullptr;
     std::uint32_t count = 0;
@@ -66,6 +72,9 @@ Listed list(std::int32_t operation) {
     case SPEFT_OPERATION_STEP_SGD: return all(of_step_sgd);
     case SPEFT_OPERATION_STEP_LION: return all(of_step_lion);
     case SPEFT_OPERATION_CONVERT_MOMENTS: return all(of_convert_moments);
+    // factored_steps
+    case SPEFT_OPERATION_STEP_SM3: return all(of_step_sm3);
+    case SPEFT_OPERATION_STEP_ADAFACTOR: return all(of_step_adafactor);
     default: return {};
     }
 }

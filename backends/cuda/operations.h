@@ -22,4 +22,10 @@ void step_sgd(speft_backend_device &device, const speft_step_sgd &arguments, voi
 void step_lion(speft_backend_device &device, const speft_step_lion &arguments, void *scratch);
 void convert_moments(speft_backend_device &device, const speft_convert_moments &arguments, void *scratch);
 
+// factored_steps.cu
+void step_sm3(speft_backend_device &device, const speft_step_sm3 &arguments, void *scratch);
+std::uint64_t step_sm3_scratch(const speft_backend_device &device, const speft_step_sm3 &arguments);
+void step_adafactor(speft_backend_device &device, const speft_step_adafactor &arguments, void *scratch);
+std::uint64_t step_adafactor_scratch(const speft_backend_device &device, const speft_step_adafactor &arguments);
+
 }  // namespace speft::cuda

@@ -7,8 +7,8 @@
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/product/factors.h"
+#include "backends/cpu/reference/matrix_walk.h"
 #include "backends/cpu/scalar_types.h"
-#include "core/base/matrix_walk.h"
 
 namespace speft::cpu {
 namespace {

@@ -2,8 +2,8 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/reference/matrix_walk.h"
 #include "backends/cpu/scalar_types.h"
-#include "core/base/matrix_walk.h"
 
 namespace speft::cpu {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/decay.h"
-#include "core/base/matrix_walk.h"
+#include "backends/cpu/reference/matrix_walk.h"
 #include "core/base/update/adafactor.h"
 
 namespace speft::cpu {
@@ -64,7 +64,7 @@ void sum_up(const speft_factored_segment &s, Strip &strip) {
         for (; j < strip.end; ++j) {
             at.go_to(index(j));
             if (at.row() != row) break;
-            const double part = adafactor_energy(s, s.gradient[j]);
+            const double part = adafactor_energy(s, s.gradient[j] * s.gradient_scale);
             sum += part;
             strip.column_sums[at.column()] += part;
             strip.column_counts[at.column()] += 1;
@@ -99,7 +99,7 @@ double sum_directions(const speft_factored_segment &s, const AdafactorScale &sca
     for (std::uint64_t j = piece.begin; j < piece.end; ++j) {
         at.go_to(segment.index(j));
         float &row = s.rows[at.row()];
-        if (s.columns <= 1) row = adafactor_average(s, row, adafactor_energy(s, s.gradient[j]));
+        if (s.columns <= 1) row = adafactor_average(s, row, adafactor_energy(s, s.gradient[j] * s.gradient_scale));
         const double u = direction(s, at, scale.row_mean, j);
         sum += u * u;
     }

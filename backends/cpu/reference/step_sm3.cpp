@@ -2,7 +2,7 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/decay.h"
-#include "core/base/matrix_walk.h"
+#include "backends/cpu/reference/matrix_walk.h"
 #include "core/base/update/sm3.h"
 
 namespace speft::cpu {

@@ -5,10 +5,12 @@
 #include "backends/cuda/kernels/block.h"
 #include "backends/cuda/kernels/quad.h"
 #include "core/base/block_code.h"
-#include "core/base/random.h"
+#include "core/base/segment.h"
 #include "speft/backend.h"
 
 namespace speft::cuda {
+
+static_assert(elements_per_block % code_block_size == 0);
 
 // Made by all threads of a kernel's blocks before they take moments.
 struct NoCodes {
@@ -71,7 +73,7 @@ public:
     __device__ void store(std::uint64_t j, unsigned, unsigned moved, const float (&values)[quad_size]) {
         Quad quad;
         for (unsigned i = 0; i < quad_size; ++i)
-            quad.put(i, round_stochastically(values[i], draw_bits(moments_.rounding_key, static_cast<std::uint32_t>(j + i))));
+            quad.put(i, round_delta(values[i], moments_.rounding_key, j + i, BFloat16{}));
         quad.store<2>(moments_.values, j, moved);
     }
 

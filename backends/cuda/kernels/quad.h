@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "backends/cuda/kernels/launch.h"
 #include "core/base/scalar.h"
 
 namespace speft::cuda {
@@ -107,5 +108,20 @@ private:
 
     std::uint32_t words_[4];
 };
+
+inline constexpr std::uint64_t elements_per_round = block_threads * quad_size;
+// Several rounds: what a block needs to begin with is small beside what it then moves.
+inline constexpr std::uint64_t elements_per_block = 4 * elements_per_round;
+
+// body(j, mask) for each quad of the block's part of an array, by all threads together; mask is 0 where nothing is left
+// for one.
+template <class Body>
+__device__ inline void for_each_quad(std::uint64_t block, std::uint64_t count, Body &&body) {
+    const std::uint64_t begin = block * elements_per_block, end = min(begin + elements_per_block, count);
+    for (std::uint64_t round = begin; round < end; round += elements_per_round) {
+        const std::uint64_t j = round + threadIdx.x * quad_size;
+        body(j, quad_mask(j, end));
+    }
+}
 
 }  // namespace speft::cuda

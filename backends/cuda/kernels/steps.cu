@@ -13,21 +13,6 @@
 namespace speft::cuda {
 namespace {
 
-constexpr std::uint64_t weights_per_round = block_threads * quad_size;
-// Several rounds: the tables of codes, which each block copies, are then small beside what it moves.
-constexpr std::uint64_t weights_per_block = 4 * weights_per_round;
-static_assert(weights_per_block % code_block_size == 0);
-
-// body(j, mask) for each quad of the block's part of an array; mask is 0 where nothing of it is left.
-template <class Body>
-__device__ inline void for_each_quad(std::uint64_t block, std::uint64_t count, Body &&body) {
-    const std::uint64_t begin = block * weights_per_block, end = min(begin + weights_per_block, count);
-    for (std::uint64_t round = begin; round < end; round += weights_per_round) {
-        const std::uint64_t j = round + threadIdx.x * quad_size;
-        body(j, quad_mask(j, end));
-    }
-}
-
 template <class Moments>
 __global__ void __launch_bounds__(block_threads, 4) update_adamw_segments(
     const __grid_constant__ Batch<speft_adamw_segment> batch) {
@@ -169,7 +154,7 @@ void step(const speft_backend_device &device, const char *name, const Item *segm
         for (std::uint64_t i = 0; i < count; ++i)
             if (type_of(segments[i]) == type) chosen.push_back(segments[i]);
         for_each_batch(
-            chosen.data(), chosen.size(), weights_per_block, [](const Item &s) { return s.segment.count; },
+            chosen.data(), chosen.size(), elements_per_block, [](const Item &s) { return s.segment.count; },
             [&](const Batch<Item> &batch, unsigned blocks) {
                 launch(device, name, {.blocks = blocks},
                        type == SPEFT_STATE_FLOAT32    ? of_float32
@@ -207,7 +192,7 @@ void convert_moments(speft_backend_device &device, const speft_convert_moments &
     const auto kernel = arguments.moments.type == SPEFT_STATE_FLOAT32    ? convert<Float32Moments>
                         : arguments.moments.type == SPEFT_STATE_BFLOAT16 ? convert<BFloat16Moments>
                                                                          : convert<Blocks8Moments>;
-    const std::uint64_t blocks = (arguments.count + weights_per_block - 1) / weights_per_block;
+    const std::uint64_t blocks = (arguments.count + elements_per_block - 1) / elements_per_block;
     launch(device, "convert_moments", {.blocks = static_cast<unsigned>(blocks)}, kernel, arguments);
 }
 

@@ -15,9 +15,10 @@ struct AdafactorScale {
     float divisor = 1;
 };
 
-SPEFT_HOST_DEVICE inline double adafactor_energy(const speft_factored_segment &s, float gradient) {
-    const double scaled = gradient * s.gradient_scale;
-    return scaled * scaled + static_cast<double>(s.epsilon);
+// Of g, the gradient with its scale.
+SPEFT_HOST_DEVICE inline double adafactor_energy(const speft_factored_segment &s, float scaled_gradient) {
+    const double gradient = scaled_gradient;
+    return gradient * gradient + static_cast<double>(s.epsilon);
 }
 
 SPEFT_HOST_DEVICE inline float adafactor_average(const speft_factored_segment &s, float before, double mean) {

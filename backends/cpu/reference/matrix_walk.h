@@ -3,16 +3,14 @@
 
 #include <cstdint>
 
-#include "scalar.h"
-
-namespace speft {
+namespace speft::cpu {
 
 class MatrixWalk {
 public:
-    SPEFT_HOST_DEVICE explicit MatrixWalk(std::uint64_t columns) : columns_(columns) {}
+    explicit MatrixWalk(std::uint64_t columns) : columns_(columns) {}
 
     // Of an index that is not below any before it. Divides only where a row ends.
-    SPEFT_HOST_DEVICE void go_to(std::uint64_t index) {
+    void go_to(std::uint64_t index) {
         if (index >= row_end_) {
             row_ = index / columns_;
             row_end_ = (row_ + 1) * columns_;
@@ -20,8 +18,8 @@ public:
         column_ = index - (row_end_ - columns_);
     }
 
-    SPEFT_HOST_DEVICE std::uint64_t row() const { return row_; }
-    SPEFT_HOST_DEVICE std::uint64_t column() const { return column_; }
+    std::uint64_t row() const { return row_; }
+    std::uint64_t column() const { return column_; }
 
 private:
     std::uint64_t columns_;
@@ -30,4 +28,4 @@ private:
     std::uint64_t column_ = 0;
 };
 
-}  // namespace speft
+}  // namespace speft::cpu
