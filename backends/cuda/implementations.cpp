@@ -52,6 +52,25 @@ constexpr speft_backend_implementation of_step_sm3[] = {
 constexpr speft_backend_implementation of_step_adafactor[] = {
     with_scratch<speft_step_adafactor, step_adafactor, step_adafactor_scratch>("grouped")};
 
+// gradients from activations
+// Tiles take every case before the last implementation, which is the first one again: a choice by cost alone, it runs
+// at any mask where it is asked for by name.
+constexpr const char *gather = "gather";
+constexpr speft_backend_implementation of_add_product[] = {
+    with_scratch<speft_add_product, add_product, add_product_scratch>(gather, refuse_gather_where_tiles_are_cheaper),
+    with_scratch<speft_add_product, add_product_on_tensor_cores, add_product_in_tiles_scratch>(
+        "tensor_core", refuse_product_on_tensor_cores),
+    with_scratch<speft_add_product, add_product_in_tiles, add_product_in_tiles_scratch>("tiles"),
+    with_scratch<speft_add_product, add_product, add_product_scratch>(gather)};
+constexpr speft_backend_implementation of_add_example_squares[] = {
+    with_scratch<speft_add_example_squares, add_example_squares_on_tensor_cores, add_example_squares_scratch>(
+        "tensor_core", refuse_example_squares_on_tensor_cores),
+    with_scratch<speft_add_example_squares, add_example_squares, add_example_squares_scratch>("tiles")};
+constexpr speft_backend_implementation of_select_product[] = {
+    with_scratch<speft_select_product, select_product_on_tensor_cores, select_product_scratch>(
+        "tensor_core", refuse_selection_on_tensor_cores),
+    with_scratch<speft_select_product, select_product, select_product_scratch>("tiles")};
+
 struct Listed {
     const speft_backend_implementation *first = nullptr;
     std::uint32_t count = 0;
@@ -75,6 +94,10 @@ Listed list(std::int32_t operation) {
     // factored_steps
     case SPEFT_OPERATION_STEP_SM3: return all(of_step_sm3);
     case SPEFT_OPERATION_STEP_ADAFACTOR: return all(of_step_adafactor);
+    // gradients from activations
+    case SPEFT_OPERATION_ADD_PRODUCT: return all(of_add_product);
+    case SPEFT_OPERATION_ADD_EXAMPLE_SQUARES: return all(of_add_example_squares);
+    case SPEFT_OPERATION_SELECT_PRODUCT: return all(of_select_product);
     default: return {};
     }
 }

@@ -28,4 +28,28 @@ std::uint64_t step_sm3_scratch(const speft_backend_device &device, const speft_s
 void step_adafactor(speft_backend_device &device, const speft_step_adafactor &arguments, void *scratch);
 std::uint64_t step_adafactor_scratch(const speft_backend_device &device, const speft_step_adafactor &arguments);
 
+// add_product.cu: scalar by scalar, in tiles, and in tiles on tensor cores
+void add_product(speft_backend_device &device, const speft_add_product &arguments, void *scratch);
+std::uint64_t add_product_scratch(const speft_backend_device &device, const speft_add_product &arguments);
+void add_product_in_tiles(speft_backend_device &device, const speft_add_product &arguments, void *scratch);
+void add_product_on_tensor_cores(speft_backend_device &device, const speft_add_product &arguments, void *scratch);
+std::uint64_t add_product_in_tiles_scratch(const speft_backend_device &device, const speft_add_product &arguments);
+const char *refuse_gather_where_tiles_are_cheaper(const speft_backend_device *device, const void *arguments);
+const char *refuse_product_on_tensor_cores(const speft_backend_device *device, const void *arguments);
+
+// add_example_squares.cu
+void add_example_squares(speft_backend_device &device, const speft_add_example_squares &arguments, void *scratch);
+void add_example_squares_on_tensor_cores(speft_backend_device &device, const speft_add_example_squares &arguments,
+                                         void *scratch);
+std::uint64_t add_example_squares_scratch(const speft_backend_device &device,
+                                          const speft_add_example_squares &arguments);
+const char *refuse_example_squares_on_tensor_cores(const speft_backend_device *device, const void *arguments);
+
+// select_product.cu
+void select_product(speft_backend_device &device, const speft_select_product &arguments, void *scratch);
+void select_product_on_tensor_cores(speft_backend_device &device, const speft_select_product &arguments,
+                                    void *scratch);
+std::uint64_t select_product_scratch(const speft_backend_device &device, const speft_select_product &arguments);
+const char *refuse_selection_on_tensor_cores(const speft_backend_device *device, const void *arguments);
+
 }  // namespace speft::cuda

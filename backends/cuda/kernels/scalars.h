@@ -17,6 +17,17 @@ SPEFT_HOST_DEVICE inline void visit_scalar(std::int32_t type, Visitor &&visitor)
         visitor(Float16{});
 }
 
+// The same on the host, to choose a kernel by the type: visitor(Scalar{}) may call what no device can.
+template <class Visitor>
+void choose_scalar(std::int32_t type, Visitor &&visitor) {
+    if (type == SPEFT_SCALAR_FLOAT32)
+        visitor(float{});
+    else if (type == SPEFT_SCALAR_BFLOAT16)
+        visitor(BFloat16{});
+    else
+        visitor(Float16{});
+}
+
 // Element `place` of an array of any type, as float32.
 SPEFT_HOST_DEVICE inline float load(const void *values, std::int32_t type, std::uint64_t place) {
     if (type == SPEFT_SCALAR_FLOAT32) return static_cast<const float *>(values)[place];
