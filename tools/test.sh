@@ -24,7 +24,7 @@ sanitized_tree() {
 
 python_tests() {
     .venv/bin/python -m pytest -q -p no:cacheprovider --junitxml $results/torch.xml bindings/python/tests/numpy bindings/python/tests/torch \
-        tests/documentation
+        tests/documentation tests/emulation
 }
 
 # The main job on a few rows: the whole way, in a minute.
