@@ -28,7 +28,10 @@ public:
           rounding_key_(segment.rounding_key), absolute_(segment.absolute != 0) {}
 
     SPEFT_HOST_DEVICE std::uint64_t index(std::uint64_t j) const { return indices_ ? indices_[j] : j; }
-    SPEFT_HOST_DEVICE Scalar &weight(std::uint64_t j) const { return weights_[places_ ? places_[j] : j]; }
+    // Where its weight is. A kernel that handles several scalars loads all places first: none waits for another's.
+    SPEFT_HOST_DEVICE std::uint64_t place(std::uint64_t j) const { return places_ ? places_[j] : j; }
+    SPEFT_HOST_DEVICE Scalar &weight_at(std::uint64_t place) const { return weights_[place]; }
+    SPEFT_HOST_DEVICE Scalar &weight(std::uint64_t j) const { return weight_at(place(j)); }
     SPEFT_HOST_DEVICE Scalar &original(std::uint64_t j) const { return originals_[j]; }
     SPEFT_HOST_DEVICE float delta(std::uint64_t j) const { return to_float(deltas_[j]); }
     SPEFT_HOST_DEVICE void set_delta(std::uint64_t j, float value) const {

@@ -1,28 +1,19 @@
-#include <cmath>
-
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/scalar_types.h"
+#include "core/base/value_map.h"
 
 namespace speft::cpu {
 namespace {
 
 constexpr std::uint64_t piece_size = 16384;
 
-float apply_map(std::int32_t map, float value) {
-    switch (map) {
-    case SPEFT_MAP_SQUARE: return value * value;
-    case SPEFT_MAP_ABSOLUTE: return std::fabs(value);
-    default: return value;
-    }
-}
-
 template <class Scalar>
 void add(const speft_add_values &arguments, Piece piece) {
     const auto *source = static_cast<const Scalar *>(arguments.source);
     for (std::uint64_t j = piece.begin; j < piece.end; ++j) {
         const std::uint64_t place = arguments.indices ? arguments.indices[j] : j;
-        arguments.sums[j] += arguments.weight * apply_map(arguments.map, arguments.scale * to_float(source[place]));
+        arguments.sums[j] += arguments.weight * map_value(arguments.map, arguments.scale * to_float(source[place]));
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "backends/cpu/operations.h"
 #include "backends/cpu/reference/segment.h"
+#include "core/base/merge_rules.h"
 
 namespace speft::cpu {
 namespace {
@@ -23,17 +24,6 @@ Pieces cut(const speft_segment *segments, std::uint64_t count) {
     return pieces;
 }
 
-std::uint32_t bits_of(float value) { return bit_copy<std::uint32_t>(value); }
-std::uint32_t bits_of(BFloat16 value) { return value.bits; }
-std::uint32_t bits_of(Float16 value) { return value.bits; }
-
-// Bit for bit, but that any NaN equals any NaN. Without branches, so that it can be vector arithmetic.
-template <class Scalar>
-bool same(Scalar a, Scalar b) {
-    const float left = to_float(a), right = to_float(b);
-    return (bits_of(a) == bits_of(b)) | ((left != left) & (right != right));
-}
-
 // Which weights of each block were written, a bit each, for the case that all has to be put back.
 using Block = std::uint64_t;
 static_assert(segment_block_size == 64);
@@ -43,13 +33,10 @@ std::uint64_t exchange_scratch(const speft_segment *segments, std::uint64_t coun
     return static_cast<std::uint64_t>(cut(segments, count).count()) * piece_blocks * sizeof(Block);
 }
 
-// Writes write(segment, j) over each weight for which find(segment, j, weight) is `replace`, and counts those for which
-// it is `differs`. When there is one, put_back(segment, j) takes the written ones back.
-enum class Found { differs, replace, keep };
-
-template <class Find, class Write, class PutBack>
+// Merges or unmerges by the rule, all or nothing.
+template <class Rule>
 void exchange(const speft_backend_device &device, const speft_segment *segments, std::uint64_t count,
-              std::uint64_t *differing, void *scratch, Find &&find, Write &&write, PutBack &&put_back) {
+              std::uint64_t *differing, void *scratch) {
     const Pieces pieces = cut(segments, count);
     std::vector<std::uint64_t> differing_in(static_cast<std::size_t>(pieces.count()));
     const auto written_of = [&](std::int64_t index) { return static_cast<Block *>(scratch) + index * piece_blocks; };
@@ -61,13 +48,14 @@ void exchange(const speft_backend_device &device, const speft_segment *segments,
             for (std::uint64_t j = begin; j < end; ++j) weights[j - begin] = segment.weight(j);
             Block block = 0;
             for (std::uint64_t j = begin; j < end; ++j) {
-                const Found found = find(segment, j, weights[j - begin]);
+                const Found found =
+                    Rule::find(weights[j - begin], segment.original(j), [&] { return segment.merged(j); });
                 block |= Block{found == Found::replace} << (j - begin);
                 differ += found == Found::differs;
             }
             *written++ = block;
             for (std::uint64_t j = begin; j < end; ++j)
-                if (block >> (j - begin) & 1) segment.weight(j) = write(segment, j);
+                if (block >> (j - begin) & 1) segment.weight(j) = Rule::write(segment.original(j), segment.merged(j));
         });
         differing_in[index] = differ;
     });
@@ -80,13 +68,10 @@ void exchange(const speft_backend_device &device, const speft_segment *segments,
         for (std::uint64_t j = piece.begin; j < piece.end; ++j) {
             const std::uint64_t place = j - piece.begin;
             if (written[place / segment_block_size] >> place % segment_block_size & 1)
-                segment.weight(j) = put_back(segment, j);
+                segment.weight(j) = Rule::put_back(segment.original(j), segment.merged(j));
         }
     });
 }
-
-constexpr auto original_of = [](const auto &segment, std::uint64_t j) { return segment.original(j); };
-constexpr auto merged_of = [](const auto &segment, std::uint64_t j) { return segment.merged(j); };
 
 }  // namespace
 
@@ -100,13 +85,7 @@ void capture(const speft_backend_device &device, const speft_capture &arguments)
 }
 
 void merge(const speft_backend_device &device, const speft_merge_segments &arguments, void *scratch) {
-    exchange(
-        device, arguments.segments, arguments.count, arguments.differing, scratch,
-        [](const auto &segment, std::uint64_t j, auto weight) {
-            if (bits_of(weight) == bits_of(segment.original(j))) return Found::replace;
-            return same(weight, segment.merged(j)) ? Found::keep : Found::differs;
-        },
-        merged_of, original_of);
+    exchange<MergeRule>(device, arguments.segments, arguments.count, arguments.differing, scratch);
 }
 
 std::uint64_t merge_scratch(const speft_backend_device &, const speft_merge_segments &arguments) {
@@ -114,12 +93,7 @@ std::uint64_t merge_scratch(const speft_backend_device &, const speft_merge_segm
 }
 
 void unmerge(const speft_backend_device &device, const speft_unmerge_segments &arguments, void *scratch) {
-    exchange(
-        device, arguments.segments, arguments.count, arguments.differing, scratch,
-        [](const auto &segment, std::uint64_t j, auto weight) {
-            return same(weight, segment.merged(j)) ? Found::replace : Found::differs;
-        },
-        original_of, merged_of);
+    exchange<UnmergeRule>(device, arguments.segments, arguments.count, arguments.differing, scratch);
 }
 
 std::uint64_t unmerge_scratch(const speft_backend_device &, const speft_unmerge_segments &arguments) {
