@@ -71,6 +71,25 @@ constexpr speft_backend_implementation of_select_product[] = {
         "tensor_core", refuse_selection_on_tensor_cores),
     with_scratch<speft_select_product, select_product, select_product_scratch>("tiles")};
 
+// accumulate
+constexpr speft_backend_implementation of_add_values[] = {without_scratch<speft_add_values, add_values>("vectors")};
+constexpr speft_backend_implementation of_add_column_squares[] = {
+    with_scratch<speft_add_column_squares, add_column_squares, add_column_squares_scratch>("split")};
+constexpr speft_backend_implementation of_take[] = {without_scratch<speft_take, take>("words")};
+constexpr speft_backend_implementation of_find_indices[] = {
+    without_scratch<speft_find_indices, find_indices>("tiles")};
+constexpr speft_backend_implementation of_combine_indices[] = {
+    with_scratch<speft_combine_indices, combine_indices, combine_indices_scratch>("merge_path")};
+
+// segments
+constexpr speft_backend_implementation of_capture[] = {without_scratch<speft_capture, capture>("grouped")};
+constexpr speft_backend_implementation of_merge[] = {
+    with_scratch<speft_merge_segments, merge, merge_scratch>("grouped")};
+constexpr speft_backend_implementation of_unmerge[] = {
+    with_scratch<speft_unmerge_segments, unmerge, unmerge_scratch>("grouped")};
+constexpr speft_backend_implementation of_measure_rounding[] = {
+    with_scratch<speft_measure_rounding, measure_rounding, measure_rounding_scratch>("grouped")};
+
 struct Listed {
     const speft_backend_implementation *first = nullptr;
     std::uint32_t count = 0;
@@ -98,6 +117,17 @@ Listed list(std::int32_t operation) {
     case SPEFT_OPERATION_ADD_PRODUCT: return all(of_add_product);
     case SPEFT_OPERATION_ADD_EXAMPLE_SQUARES: return all(of_add_example_squares);
     case SPEFT_OPERATION_SELECT_PRODUCT: return all(of_select_product);
+    // accumulate
+    case SPEFT_OPERATION_ADD_VALUES: return all(of_add_values);
+    case SPEFT_OPERATION_ADD_COLUMN_SQUARES: return all(of_add_column_squares);
+    case SPEFT_OPERATION_TAKE: return all(of_take);
+    case SPEFT_OPERATION_FIND_INDICES: return all(of_find_indices);
+    case SPEFT_OPERATION_COMBINE_INDICES: return all(of_combine_indices);
+    // segments
+    case SPEFT_OPERATION_CAPTURE: return all(of_capture);
+    case SPEFT_OPERATION_MERGE: return all(of_merge);
+    case SPEFT_OPERATION_UNMERGE: return all(of_unmerge);
+    case SPEFT_OPERATION_MEASURE_ROUNDING: return all(of_measure_rounding);
     default: return {};
     }
 }

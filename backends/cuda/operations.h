@@ -52,4 +52,22 @@ void select_product_on_tensor_cores(speft_backend_device &device, const speft_se
 std::uint64_t select_product_scratch(const speft_backend_device &device, const speft_select_product &arguments);
 const char *refuse_selection_on_tensor_cores(const speft_backend_device *device, const void *arguments);
 
+// accumulate.cu
+void add_values(speft_backend_device &device, const speft_add_values &arguments, void *scratch);
+void add_column_squares(speft_backend_device &device, const speft_add_column_squares &arguments, void *scratch);
+std::uint64_t add_column_squares_scratch(const speft_backend_device &device, const speft_add_column_squares &arguments);
+void take(speft_backend_device &device, const speft_take &arguments, void *scratch);
+void find_indices(speft_backend_device &device, const speft_find_indices &arguments, void *scratch);
+void combine_indices(speft_backend_device &device, const speft_combine_indices &arguments, void *scratch);
+std::uint64_t combine_indices_scratch(const speft_backend_device &device, const speft_combine_indices &arguments);
+
+// segments.cu
+void capture(speft_backend_device &device, const speft_capture &arguments, void *scratch);
+void merge(speft_backend_device &device, const speft_merge_segments &arguments, void *scratch);
+std::uint64_t merge_scratch(const speft_backend_device &device, const speft_merge_segments &arguments);
+void unmerge(speft_backend_device &device, const speft_unmerge_segments &arguments, void *scratch);
+std::uint64_t unmerge_scratch(const speft_backend_device &device, const speft_unmerge_segments &arguments);
+void measure_rounding(speft_backend_device &device, const speft_measure_rounding &arguments, void *scratch);
+std::uint64_t measure_rounding_scratch(const speft_backend_device &device, const speft_measure_rounding &arguments);
+
 }  // namespace speft::cuda
