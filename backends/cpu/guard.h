@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <new>
 
-#include "backends/cpu/floating_point.h"
+#include "core/base/floating_point.h"
 #include "core/base/status.h"
 #include "speft/backend.h"
 

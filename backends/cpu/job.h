@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <exception>
 
-#include "backends/cpu/floating_point.h"
+#include "core/base/floating_point.h"
 
 namespace speft::cpu {
 

@@ -1,4 +1,5 @@
-// The edge of the table: no exception crosses it, and the caller's current device is its current device afterwards.
+// The edge of the table: no exception crosses it, and the caller's current device is its current device afterwards. Nor
+// does the host's floating-point environment reach inside: some tables are computed on the host.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -6,6 +7,7 @@
 #include <cstdio>
 #include <new>
 
+#include "core/base/floating_point.h"
 #include "core/base/status.h"
 #include "speft/backend.h"
 
@@ -38,6 +40,7 @@ inline speft_status fail(speft_backend_failure *failure, speft_status status, co
 
 template <class Body>
 speft_status guarded(int ordinal, speft_backend_failure *failure, Body &&body) noexcept {
+    const FloatingPointScope clean;
     try {
         const CurrentDevice current(ordinal);
         if (current.error() != cudaSuccess)

@@ -4,7 +4,7 @@
 
 #include <cfenv>
 
-namespace speft::cpu {
+namespace speft {
 
 // While it lives, this thread rounds to nearest and keeps denormals; then the host's environment is back.
 class FloatingPointScope {
@@ -21,4 +21,4 @@ private:
     std::fenv_t host_;
 };
 
-}  // namespace speft::cpu
+}  // namespace speft
