@@ -90,6 +90,21 @@ constexpr speft_backend_implementation of_unmerge[] = {
 constexpr speft_backend_implementation of_measure_rounding[] = {
     with_scratch<speft_measure_rounding, measure_rounding, measure_rounding_scratch>("grouped")};
 
+// quantize
+constexpr speft_backend_implementation of_quantize[] = {
+    with_scratch<speft_quantize_blocks, quantize, quantize_scratch>("blocks")};
+constexpr speft_backend_implementation of_dequantize[] = {without_scratch<speft_dequantize_blocks, dequantize>("units")};
+constexpr speft_backend_implementation of_requantize[] = {
+    with_scratch<speft_requantize_blocks, requantize, requantize_scratch>("warps")};
+
+// multiply_quantized
+const char *refuse_multiply_codes(const speft_backend_device *, const void *arguments) {
+    return refuse_codes(*static_cast<const speft_multiply_quantized *>(arguments));
+}
+constexpr speft_backend_implementation of_multiply_quantized[] = {
+    with_scratch<speft_multiply_quantized, multiply_codes, multiply_codes_scratch>("codes", refuse_multiply_codes),
+    with_scratch<speft_multiply_quantized, multiply_quantized, multiply_quantized_scratch>("tiled")};
+
 struct Listed {
     const speft_backend_implementation *first = nullptr;
     std::uint32_t count = 0;
@@ -128,6 +143,12 @@ Listed list(std::int32_t operation) {
     case SPEFT_OPERATION_MERGE: return all(of_merge);
     case SPEFT_OPERATION_UNMERGE: return all(of_unmerge);
     case SPEFT_OPERATION_MEASURE_ROUNDING: return all(of_measure_rounding);
+    // quantize
+    case SPEFT_OPERATION_QUANTIZE: return all(of_quantize);
+    case SPEFT_OPERATION_DEQUANTIZE: return all(of_dequantize);
+    case SPEFT_OPERATION_REQUANTIZE: return all(of_requantize);
+    // multiply_quantized
+    case SPEFT_OPERATION_MULTIPLY_QUANTIZED: return all(of_multiply_quantized);
     default: return {};
     }
 }

@@ -70,4 +70,19 @@ std::uint64_t unmerge_scratch(const speft_backend_device &device, const speft_un
 void measure_rounding(speft_backend_device &device, const speft_measure_rounding &arguments, void *scratch);
 std::uint64_t measure_rounding_scratch(const speft_backend_device &device, const speft_measure_rounding &arguments);
 
+// quantize.cu
+void quantize(speft_backend_device &device, const speft_quantize_blocks &arguments, void *scratch);
+std::uint64_t quantize_scratch(const speft_backend_device &device, const speft_quantize_blocks &arguments);
+void dequantize(speft_backend_device &device, const speft_dequantize_blocks &arguments, void *scratch);
+void requantize(speft_backend_device &device, const speft_requantize_blocks &arguments, void *scratch);
+std::uint64_t requantize_scratch(const speft_backend_device &device, const speft_requantize_blocks &arguments);
+
+// multiply_quantized.cu
+const char *refuse_codes(const speft_multiply_quantized &arguments);
+void multiply_codes(speft_backend_device &device, const speft_multiply_quantized &arguments, void *scratch);
+std::uint64_t multiply_codes_scratch(const speft_backend_device &device, const speft_multiply_quantized &arguments);
+void multiply_quantized(speft_backend_device &device, const speft_multiply_quantized &arguments, void *scratch);
+std::uint64_t multiply_quantized_scratch(const speft_backend_device &device,
+                                         const speft_multiply_quantized &arguments);
+
 }  // namespace speft::cuda
