@@ -105,6 +105,12 @@ constexpr speft_backend_implementation of_multiply_quantized[] = {
     with_scratch<speft_multiply_quantized, multiply_codes, multiply_codes_scratch>("codes", refuse_multiply_codes),
     with_scratch<speft_multiply_quantized, multiply_quantized, multiply_quantized_scratch>("tiled")};
 
+// multiply
+constexpr speft_backend_implementation of_multiply[] = {
+    without_scratch<speft_multiply, multiply_on_tensor_cores>("tensor_cores", refuse_tensor_cores),
+    without_scratch<speft_multiply, multiply>("tiled")};
+constexpr speft_backend_implementation of_add_gram[] = {without_scratch<speft_add_gram, add_gram>("tiled")};
+
 struct Listed {
     const speft_backend_implementation *first = nullptr;
     std::uint32_t count = 0;
@@ -149,6 +155,9 @@ Listed list(std::int32_t operation) {
     case SPEFT_OPERATION_REQUANTIZE: return all(of_requantize);
     // multiply_quantized
     case SPEFT_OPERATION_MULTIPLY_QUANTIZED: return all(of_multiply_quantized);
+    // multiply
+    case SPEFT_OPERATION_MULTIPLY: return all(of_multiply);
+    case SPEFT_OPERATION_ADD_GRAM: return all(of_add_gram);
     default: return {};
     }
 }

@@ -95,9 +95,9 @@ __device__ float multiply_add(float a, float b, float sum) { return fmaf(a, b, s
 __device__ double multiply_add(float a, float b, double sum) { return fma(double{a}, double{b}, sum); }
 
 template <class Sum, unsigned side, bool a_adjacent, bool b_adjacent>
-__global__ void multiply_tile(const __grid_constant__ TileProduct product) {
+__global__ void __launch_bounds__(block_threads, 2) multiply_tile(const __grid_constant__ TileProduct product) {
     constexpr unsigned runs = side / quad_stride, width = 4 * runs;
-    __shared__ alignas(16) float a_rows[2][depth][side + padding], b_rows[2][depth][side + padding];
+    alignas(16) __shared__ float a_rows[2][depth][side + padding], b_rows[2][depth][side + padding];
     const TilePlace tile = find_tile(product, side);
     const std::uint64_t first_row = std::uint64_t{tile.row} * side, first_column = std::uint64_t{tile.column} * side;
     const unsigned y = threadIdx.x / quads * 4, x = threadIdx.x % quads * 4;
@@ -255,11 +255,12 @@ private:
 
 // A warp has half of the tile's rows and a quarter of its columns.
 template <unsigned side, bool b_adjacent>
-__global__ void multiply_tensor_tile(const __grid_constant__ TileProduct product, bool a_at_once, bool b_at_once) {
+__global__ void __launch_bounds__(block_threads, 2)
+    multiply_tensor_tile(const __grid_constant__ TileProduct product, bool a_at_once, bool b_at_once) {
     using A = WordStrip<side, false>;
     using B = WordStrip<side, b_adjacent>;
     constexpr unsigned count = side / 32;  // of products of 16 · 8 along either side of a warp's part
-    __shared__ alignas(16) std::uint32_t a_words[2][A::words], b_words[2][B::words];
+    alignas(16) __shared__ std::uint32_t a_words[2][A::words], b_words[2][B::words];
     const TilePlace tile = find_tile(product, side);
     const std::uint64_t first_row = std::uint64_t{tile.row} * side, first_column = std::uint64_t{tile.column} * side;
     const unsigned warp = threadIdx.x / warp_threads, group = threadIdx.x % warp_threads / 4, t = threadIdx.x % 4;
