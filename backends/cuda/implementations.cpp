@@ -111,6 +111,10 @@ constexpr speft_backend_implementation of_multiply[] = {
     without_scratch<speft_multiply, multiply>("tiled")};
 constexpr speft_backend_implementation of_add_gram[] = {without_scratch<speft_add_gram, add_gram>("tiled")};
 
+// multiply_sparse
+constexpr speft_backend_implementation of_multiply_sparse[] = {
+    with_scratch<speft_multiply_sparse, multiply_sparse, multiply_sparse_scratch>("lists")};
+
 struct Listed {
     const speft_backend_implementation *first = nullptr;
     std::uint32_t count = 0;
@@ -158,6 +162,8 @@ Listed list(std::int32_t operation) {
     // multiply
     case SPEFT_OPERATION_MULTIPLY: return all(of_multiply);
     case SPEFT_OPERATION_ADD_GRAM: return all(of_add_gram);
+    // multiply_sparse
+    case SPEFT_OPERATION_MULTIPLY_SPARSE: return all(of_multiply_sparse);
     default: return {};
     }
 }

@@ -92,4 +92,8 @@ const char *refuse_tensor_cores(const speft_backend_device *device, const void *
 void multiply_on_tensor_cores(speft_backend_device &device, const speft_multiply &arguments, void *scratch);
 void add_gram(speft_backend_device &device, const speft_add_gram &arguments, void *scratch);
 
+// multiply_sparse.cu
+void multiply_sparse(speft_backend_device &device, const speft_multiply_sparse &arguments, void *scratch);
+std::uint64_t multiply_sparse_scratch(const speft_backend_device &device, const speft_multiply_sparse &arguments);
+
 }  // namespace speft::cuda
