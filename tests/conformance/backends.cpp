@@ -195,15 +195,16 @@ speft_status Device::run_failing(const Subject &subject, const void *arguments, 
 namespace {
 
 constexpr unsigned char guard_byte = 0xa5;
+constexpr std::uint64_t alignment = 64;  // of what a backend allocates
 
 }  // namespace
 
 DeviceBytes::DeviceBytes(Device &device, const void *data, std::uint64_t bytes, std::uint64_t guard)
-    : device_(device), bytes_(bytes), guard_(guard),
-      memory_(static_cast<unsigned char *>(device.table().allocate(device.handle(), bytes + 2 * guard))) {
+    : device_(device), bytes_(bytes), guard_(device.settings().aligned ? alignment : guard),
+      memory_(static_cast<unsigned char *>(device.table().allocate(device.handle(), bytes + 2 * guard_))) {
     BOOST_REQUIRE(memory_);
-    std::vector<unsigned char> image(bytes + 2 * guard, guard_byte);
-    if (bytes > 0) std::memcpy(image.data() + guard, data, bytes);
+    std::vector<unsigned char> image(bytes + 2 * guard_, guard_byte);
+    if (bytes > 0) std::memcpy(image.data() + guard_, data, bytes);
     speft_backend_failure failure{};
     BOOST_REQUIRE_EQUAL(device.table().copy(device.handle(), memory_, image.data(), image.size(),
                                             SPEFT_COPY_TO_DEVICE, &failure),

@@ -35,6 +35,7 @@ struct Settings {
     int threads;
     bool host_loop = false;
     bool hostile = false;  // the caller's threads flush denormals to zero and round upward
+    bool aligned = false;  // arrays begin where vectors may be loaded; else at any element
 
     friend std::ostream &operator<<(std::ostream &out, const Settings &settings) { return out << settings.name; }
 };
@@ -48,6 +49,7 @@ inline const std::vector<Settings> other_settings = {
     {"the host's loop", 3, true},
     {"a hostile floating-point environment", 1, false, true},
     {"the host's loop, hostile", 3, true, true},
+    {"aligned arrays", 1, false, false, true},
 };
 
 class Device {
@@ -59,6 +61,7 @@ public:
 
     const speft_backend_table &table() const { return table_; }
     speft_backend_device *handle() const { return device_; }
+    const Settings &settings() const { return settings_; }
 
     // False when the implementation does not take this case; requires SPEFT_OK otherwise.
     bool run(const Subject &subject, const void *arguments);
@@ -74,7 +77,8 @@ private:
     speft_backend_device *device_ = nullptr;
 };
 
-// Bytes on a device between two guards. A guard of one element also keeps vectors from being aligned.
+// Bytes on a device between two guards. A guard of one element also keeps vectors from being aligned, unless the device's
+// settings want them to be.
 class DeviceBytes {
 public:
     DeviceBytes(Device &device, const void *data, std::uint64_t bytes, std::uint64_t guard);
