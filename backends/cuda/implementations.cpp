@@ -107,6 +107,7 @@ constexpr speft_backend_implementation of_multiply_quantized[] = {
 
 // multiply
 constexpr speft_backend_implementation of_multiply[] = {
+    with_scratch<speft_multiply, multiply_by_cublas, multiply_by_cublas_scratch>("cublas", refuse_cublas),
     without_scratch<speft_multiply, multiply_on_tensor_cores>("tensor_cores", refuse_tensor_cores),
     without_scratch<speft_multiply, multiply>("tiled")};
 constexpr speft_backend_implementation of_add_gram[] = {without_scratch<speft_add_gram, add_gram>("tiled")};
@@ -114,6 +115,15 @@ constexpr speft_backend_implementation of_add_gram[] = {without_scratch<speft_ad
 // multiply_sparse
 constexpr speft_backend_implementation of_multiply_sparse[] = {
     with_scratch<speft_multiply_sparse, multiply_sparse, multiply_sparse_scratch>("lists")};
+
+// factorization
+constexpr speft_backend_implementation of_factorize[] = {
+    with_scratch<speft_factorize, factorize, factorize_scratch>("tiled")};
+constexpr speft_backend_implementation of_find_eigenvectors[] = {
+    with_scratch<speft_find_eigenvectors, find_eigenvectors_by_cusolver, find_eigenvectors_by_cusolver_scratch>(
+        "cusolver", refuse_cusolver),
+    without_scratch<speft_find_eigenvectors, find_eigenvectors_by_lapack>("lapack", refuse_lapack),
+    without_scratch<speft_find_eigenvectors, find_eigenvectors>("host")};
 
 struct Listed {
     const speft_backend_implementation *first = nullptr;
@@ -164,6 +174,9 @@ Listed list(std::int32_t operation) {
     case SPEFT_OPERATION_ADD_GRAM: return all(of_add_gram);
     // multiply_sparse
     case SPEFT_OPERATION_MULTIPLY_SPARSE: return all(of_multiply_sparse);
+    // factorization
+    case SPEFT_OPERATION_FACTORIZE: return all(of_factorize);
+    case SPEFT_OPERATION_FIND_EIGENVECTORS: return all(of_find_eigenvectors);
     default: return {};
     }
 }

@@ -92,8 +92,26 @@ const char *refuse_tensor_cores(const speft_backend_device *device, const void *
 void multiply_on_tensor_cores(speft_backend_device &device, const speft_multiply &arguments, void *scratch);
 void add_gram(speft_backend_device &device, const speft_add_gram &arguments, void *scratch);
 
+// libraries/cublas.cpp: products of factors of one type, where there is a cuBLAS
+const char *refuse_cublas(const speft_backend_device *device, const void *arguments);
+void multiply_by_cublas(speft_backend_device &device, const speft_multiply &arguments, void *scratch);
+std::uint64_t multiply_by_cublas_scratch(const speft_backend_device &device, const speft_multiply &arguments);
+
 // multiply_sparse.cu
 void multiply_sparse(speft_backend_device &device, const speft_multiply_sparse &arguments, void *scratch);
 std::uint64_t multiply_sparse_scratch(const speft_backend_device &device, const speft_multiply_sparse &arguments);
+
+// factorization/. Results are on the host, or the host has a part in them: these wait.
+void factorize(speft_backend_device &device, const speft_factorize &arguments, void *scratch);
+std::uint64_t factorize_scratch(const speft_backend_device &device, const speft_factorize &arguments);
+void find_eigenvectors(speft_backend_device &device, const speft_find_eigenvectors &arguments, void *scratch);
+const char *refuse_lapack(const speft_backend_device *device, const void *arguments);
+void find_eigenvectors_by_lapack(speft_backend_device &device, const speft_find_eigenvectors &arguments,
+                                 void *scratch);
+const char *refuse_cusolver(const speft_backend_device *device, const void *arguments);
+void find_eigenvectors_by_cusolver(speft_backend_device &device, const speft_find_eigenvectors &arguments,
+                                   void *scratch);
+std::uint64_t find_eigenvectors_by_cusolver_scratch(const speft_backend_device &device,
+                                                    const speft_find_eigenvectors &arguments);
 
 }  // namespace speft::cuda

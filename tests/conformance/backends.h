@@ -77,8 +77,8 @@ private:
     speft_backend_device *device_ = nullptr;
 };
 
-// Bytes on a device between two guards. A guard of one element also keeps vectors from being aligned, unless the device's
-// settings want them to be.
+// Bytes on a device between two guards. A guard of one element also keeps vectors from being aligned, unless the
+// device's settings want them to be.
 class DeviceBytes {
 public:
     DeviceBytes(Device &device, const void *data, std::uint64_t bytes, std::uint64_t guard);

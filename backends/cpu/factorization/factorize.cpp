@@ -12,11 +12,11 @@
 #include <string>
 #include <vector>
 
-#include "backends/cpu/factorization/linear_algebra.h"
 #include "backends/cpu/operations.h"
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/product/everywhere.h"
 #include "backends/cpu/scalar_types.h"
+#include "core/base/algebra/linear_algebra.h"
 #include "core/base/low_rank.h"
 
 namespace speft::cpu {
@@ -159,7 +159,7 @@ private:
     // ---- the vectors of the shorter side ----
 
     void find_vectors(float *found) const {
-        Gram gram(shorter_);
+        algebra::Gram gram(shorter_);
         std::vector<double> lines(rows_at_a_time * shorter_);
         visit_scalar(arguments_.weights_type, [&](auto scalar) {
             const auto *const weights = static_cast<const decltype(scalar) *>(arguments_.weights);
@@ -183,13 +183,13 @@ private:
             shorter[place] = low_rank::draw_entry(place);
         for (int iteration = 0; iteration < low_rank::iterations; ++iteration) {
             multiply_shorter(shorter, vectors_, longer);
-            orthonormalize(longer, longer_, vectors_, work);
+            algebra::orthonormalize(longer, longer_, vectors_, work);
             multiply_longer(longer, vectors_, shorter);
-            orthonormalize(shorter, shorter_, vectors_, work);
+            algebra::orthonormalize(shorter, shorter_, vectors_, work);
         }
         // The best of the space that they span.
         multiply_shorter(shorter, vectors_, longer);
-        Gram gram(vectors_);
+        algebra::Gram gram(vectors_);
         std::vector<double> lines(rows_at_a_time * vectors_);
         for (std::uint64_t first = 0; first < longer_; first += rows_at_a_time) {
             const std::uint64_t count = std::min(rows_at_a_time, longer_ - first);
@@ -197,7 +197,7 @@ private:
             gram.add(lines.data(), count);
         }
         const std::vector<double> leading = gram.find_leading_eigenvectors(arguments_.rank);
-        multiply(shorter, leading.data(), shorter_, vectors_, arguments_.rank, found);
+        algebra::multiply(shorter, leading.data(), shorter_, vectors_, arguments_.rank, found);
     }
 
     const speft_backend_device &device_;

@@ -28,7 +28,7 @@ struct EntryChunks {
     }
 };
 
-// A lane takes `lane_rows` adjacent rows of the dense factor, so many as 16 bytes hold, or one where there are few rows.
+// A lane takes `lane_rows` adjacent rows of the dense factor, as many as 16 bytes hold, or one where there are few.
 struct RowGroups {
     static constexpr std::uint64_t few_rows = 64, lanes = 32;
     static constexpr std::uint64_t most_bytes = 16 << 20;  // of a turned group: it stays in the second-level cache

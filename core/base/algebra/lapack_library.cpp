@@ -1,10 +1,10 @@
-#include "backends/cpu/factorization/lapack_library.h"
+#include "core/base/algebra/lapack_library.h"
 
 #include <dlfcn.h>
 
 #include <cstdlib>
 
-namespace speft::cpu {
+namespace speft::algebra {
 namespace {
 
 // Where SPEFT_OPENBLAS says, or where the loader looks. Not from the host: its own may have another kind of integers.
@@ -62,4 +62,4 @@ int Lapack::find_eigenvectors(std::int32_t size, double *matrix, double *values,
     return info;
 }
 
-}  // namespace speft::cpu
+}  // namespace speft::algebra

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace speft::cpu {
+namespace speft::algebra {
 
 class Lapack {
 public:
@@ -33,4 +33,4 @@ private:
     const char *why_not_ = nullptr;
 };
 
-}  // namespace speft::cpu
+}  // namespace speft::algebra

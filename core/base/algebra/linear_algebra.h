@@ -7,16 +7,18 @@
 #include <cstdint>
 #include <vector>
 
-namespace speft::cpu {
+namespace speft::algebra {
 
 // Replaces columns[rows][count], rows >= count, by an orthonormal basis of what they span, and of more where they do
 // not span `count` dimensions. `scratch` has as many elements.
 void orthonormalize(float *columns, std::uint64_t rows, std::uint64_t count, float *scratch);
 
-// The product of a matrix's transpose with the matrix, which comes some rows at a time; in float64.
+// The product of a matrix's transpose with the matrix, which comes some rows at a time, or is known; in float64.
 class Gram {
 public:
     explicit Gram(std::uint64_t size) : size_(size), lower_(size * size) {}
+    // lower[size][size], by rows; what is above the diagonal is not read
+    Gram(std::uint64_t size, const double *lower);
 
     // rows[count][size]
     void add(const double *rows, std::uint64_t count);
@@ -36,4 +38,4 @@ void find_eigenvectors(double *matrix, std::uint64_t size, double *values);
 void multiply(const float *left, const double *right, std::uint64_t rows, std::uint64_t inner, std::uint64_t columns,
               float *product);
 
-}  // namespace speft::cpu
+}  // namespace speft::algebra

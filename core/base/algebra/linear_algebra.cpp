@@ -1,6 +1,6 @@
 #define EIGEN_MPL2_ONLY
 #define EIGEN_DONT_PARALLELIZE
-#include "backends/cpu/factorization/linear_algebra.h"
+#include "core/base/algebra/linear_algebra.h"
 
 #include <Eigen/Eigenvalues>
 #include <Eigen/QR>
@@ -8,7 +8,7 @@
 
 #include "core/base/status.h"
 
-namespace speft::cpu {
+namespace speft::algebra {
 namespace {
 
 using Eigen::Dynamic;
@@ -36,6 +36,12 @@ void orthonormalize(float *columns, std::uint64_t rows, std::uint64_t count, flo
     const Eigen::HouseholderQR<Eigen::Ref<Eigen::MatrixXf>> decomposition(work);
     target.setIdentity();
     decomposition.householderQ().applyThisOnTheLeft(target);
+}
+
+Gram::Gram(std::uint64_t size, const double *lower) : Gram(size) {
+    for (std::uint64_t row = 0; row < size; ++row)
+        for (std::uint64_t column = 0; column <= row; ++column)
+            lower_[column * size + row] = lower[row * size + column];
 }
 
 void Gram::add(const double *rows, std::uint64_t count) {
@@ -71,4 +77,4 @@ void multiply(const float *left, const double *right, std::uint64_t rows, std::u
     }
 }
 
-}  // namespace speft::cpu
+}  // namespace speft::algebra
