@@ -93,7 +93,8 @@ constexpr speft_backend_implementation of_measure_rounding[] = {
 // quantize
 constexpr speft_backend_implementation of_quantize[] = {
     with_scratch<speft_quantize_blocks, quantize, quantize_scratch>("blocks")};
-constexpr speft_backend_implementation of_dequantize[] = {without_scratch<speft_dequantize_blocks, dequantize>("units")};
+constexpr speft_backend_implementation of_dequantize[] = {
+    without_scratch<speft_dequantize_blocks, dequantize>("units")};
 constexpr speft_backend_implementation of_requantize[] = {
     with_scratch<speft_requantize_blocks, requantize, requantize_scratch>("warps")};
 

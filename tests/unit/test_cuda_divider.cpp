@@ -15,7 +15,8 @@ void check(std::uint32_t number, std::uint32_t divisor) {
 }
 
 void check_around_multiples(std::uint32_t divisor, std::mt19937 &random) {
-    for (const std::uint32_t number : {0u, 1u, 0x7fffffffu, 0x80000000u, 0xfffffffeu, 0xffffffffu}) check(number, divisor);
+    for (const std::uint32_t number : {0u, 1u, 0x7fffffffu, 0x80000000u, 0xfffffffeu, 0xffffffffu})
+        check(number, divisor);
     for (int i = 0; i < 50; ++i) {
         const auto multiple =
             static_cast<std::uint32_t>((std::uint64_t{random()} * (0xffffffffu / divisor + 1ull) >> 32) * divisor);

@@ -510,8 +510,8 @@ __global__ void __launch_bounds__(block_threads, 2)
     __syncwarp();
     // The values of each row of the weight, in columns that differ; row after row. Lanes look for 32 rows' at once.
     if (m.starts)
-        for (std::uint32_t lines_before = warp(); lines_before < lines; lines_before += warps_per_block * warp_threads) {
-            const std::uint32_t own_line = lines_before + lane() * warps_per_block;
+        for (std::uint32_t line = warp(); line < lines; line += warps_per_block * warp_threads) {
+            const std::uint32_t own_line = line + lane() * warps_per_block;
             std::uint32_t begin = 0, end = 0;
             if (own_line < lines) {
                 const std::uint64_t row = first + own_line, origin = row * m.b_columns + first_column;
@@ -521,7 +521,7 @@ __global__ void __launch_bounds__(block_threads, 2)
             }
             for (unsigned l = 0; l < warp_threads; ++l) {
                 const std::uint32_t from = __shfl_sync(full_warp, begin, l), to = __shfl_sync(full_warp, end, l);
-                const std::uint64_t row = first + lines_before + l * warps_per_block;
+                const std::uint64_t row = first + line + l * warps_per_block;
                 for (std::uint32_t j = from + lane(); j < to; j += warp_threads) {
                     const auto c = static_cast<unsigned>(m.indices[j] - (row * m.b_columns + first_column));
                     const float value = load(m.values, m.values_type, j);

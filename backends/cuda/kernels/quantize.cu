@@ -150,11 +150,12 @@ __device__ inline float start_encoding(const Encoding &target) {
     return target.findings->mean;
 }
 
-// Whole blocks of a multiple of eight weights: 2^lanes_bits lanes each, so that a warp has as many small blocks as eight
-// weights a lane make.
+// Whole blocks of a multiple of eight weights: 2^lanes_bits lanes each, so that a warp has as many small blocks as
+// eight weights a lane make.
 template <class Scalar, std::int32_t coding>
 __global__ void encode_eights(const Scalar *weights, const __grid_constant__ Encoding target,
-                              const __grid_constant__ Levels<coding> tables, unsigned lanes_bits, std::uint64_t blocks) {
+                              const __grid_constant__ Levels<coding> tables, unsigned lanes_bits,
+                              std::uint64_t blocks) {
     if (target.findings->not_finite > 0) return;
     const float offset = start_encoding(target);
     with_encoders(tables, [&](auto make_encoder) {
@@ -483,7 +484,8 @@ __device__ inline Scale encode_scale(const TouchedBlock &block, const OrderedLev
 }
 
 // Writes nothing where a weight is not finite.
-__global__ void encode_touched(const __grid_constant__ Requantization r, const __grid_constant__ OrderedLevels<16> given,
+__global__ void encode_touched(const __grid_constant__ Requantization r,
+                               const __grid_constant__ OrderedLevels<16> given,
                                const __grid_constant__ OrderedLevels<256> absmax_given) {
     if (r.total->not_finite > 0) return;
     __shared__ CodeTables tables;
