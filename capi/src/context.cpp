@@ -62,12 +62,11 @@ int32_t speft_count_backends(void) { return backend_count; }
 
 speft_status speft_describe_backend(int32_t index, speft_backend_info *info, speft_error **error) {
     return guard(error, [&] {
-        require(info, "info");
+        speft_backend_info values = read_struct(info, "info");
         if (index < 0 || index >= backend_count)
             refuse("index must be between 0 and " + std::to_string(backend_count - 1) + "; got " +
                    std::to_string(index));
-        const BackendState state = describe_backend(index);
-        speft_backend_info values{};
+        const BackendState state = describe_backend(index, values.backend_path ? values.backend_path : "");
         values.available = state.table != nullptr;
         values.name = state.name;
         values.version = state.version;

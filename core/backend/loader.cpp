@@ -66,13 +66,15 @@ LoadedBackend check(const std::string &name, const std::string &origin, speft_ba
 LoadedBackend load_backend(const std::string &name, const std::string &folder) {
     if (name == "cpu" && speft_cpu_backend_main) return check(name, "the built-in backend", speft_cpu_backend_main);
     const std::string file = "libspeft_" + name + ".so";
-    std::string attempts;
+    std::string missing, attempts;
     for (const std::string &place : folders_to_search(folder)) {
         const std::string path = place + "/" + file;
         std::string reason;
         if (access(path.c_str(), F_OK) != 0) {
-            reason = path + ": no such file";
-        } else if (void *library = open_library(path)) {
+            missing += (missing.empty() ? "" : ", ") + place;
+            continue;
+        }
+        if (void *library = open_library(path)) {
             if (void *entry = dlsym(library, "speft_backend_main")) {
                 LoadedBackend loaded = check(name, path, reinterpret_cast<speft_backend_main_function>(entry));
                 if (loaded.table) return loaded;
@@ -85,7 +87,8 @@ LoadedBackend load_backend(const std::string &name, const std::string &folder) {
         }
         attempts += (attempts.empty() ? "" : "; ") + reason;
     }
-    return {nullptr, attempts};
+    // Where a library was found, it is what has to be mended: that others have none is of no interest.
+    return {nullptr, attempts.empty() ? "there is no " + file + " in " + missing : attempts};
 }
 
 }  // namespace speft

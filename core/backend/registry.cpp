@@ -26,6 +26,7 @@ const BackendState &resolve(Registry &all, std::int32_t index, const std::string
     BackendState &state = all.states[index];
     state.name = backend_names[index];
     if (state.table) return state;
+    state.version = "";
     LoadedBackend loaded = load_backend(state.name, folder);
     if (loaded.table) {
         const char *why = nullptr;
@@ -41,10 +42,10 @@ const BackendState &resolve(Registry &all, std::int32_t index, const std::string
 
 }  // namespace
 
-BackendState describe_backend(std::int32_t index) {
+BackendState describe_backend(std::int32_t index, const std::string &folder) {
     Registry &all = registry();
     std::lock_guard lock(all.mutex);
-    return resolve(all, index, {});
+    return resolve(all, index, folder);
 }
 
 const speft_backend_table &choose_backend(const std::string &name, const std::string &folder) {
@@ -57,7 +58,8 @@ const speft_backend_table &choose_backend(const std::string &name, const std::st
         if (name != "auto" && name != backend_names[index]) continue;
         const BackendState &state = resolve(all, index, folder);
         if (!state.table) {
-            reasons += (reasons.empty() ? "" : "; ") + std::string(state.name) + ": " + state.reason;
+            const std::string which = name == "auto" ? std::string(state.name) + ": " : "";
+            reasons += (reasons.empty() ? "" : "; ") + which + state.reason;
             continue;
         }
         const char *why = nullptr;

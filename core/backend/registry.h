@@ -18,11 +18,12 @@ struct BackendState {
     const char *reason = "";  // set when none can; static storage
 };
 
-// Loads it from the usual folders on the first call. Any thread.
-BackendState describe_backend(std::int32_t index);
+// Loads it on the first call. A `folder` that is not empty is searched first; a backend that is loaded already stays
+// the one. Any thread.
+BackendState describe_backend(std::int32_t index, const std::string &folder);
 
-// The named backend, or for "auto" the one with the highest score. A `folder` that is not empty is searched first; a
-// backend that is loaded already stays the one. Throws UNAVAILABLE with every attempt and its reason.
+// The named backend, or for "auto" the one with the highest score, looked for alike. Throws UNAVAILABLE with every
+// folder that was searched and the reason of every attempt.
 const speft_backend_table &choose_backend(const std::string &name, const std::string &folder);
 
 }  // namespace speft

@@ -198,6 +198,19 @@ static void test_backends_are_listed_with_reasons(void) {
     CHECK(found_cpu);
 }
 
+static void test_a_folder_is_searched_when_backends_are_described(void) {
+    for (int32_t i = 0; i < speft_count_backends(); ++i) {
+        speft_backend_info info;
+        memset(&info, 0, sizeof info);
+        info.struct_size = sizeof info;
+        info.backend_path = "/no folder of backends";
+        CHECK_OK(speft_describe_backend(i, &info, &error));
+        CHECK_TEXT(info.backend_path, "/no folder of backends");
+        /* Unless there is one elsewhere, which cannot run here. */
+        if (strstr(info.reason, "there is no")) CHECK(strstr(info.reason, "in /no folder of backends, ") != NULL);
+    }
+}
+
 static void test_describing_what_is_not_there(void) {
     speft_backend_info info;
     memset(&info, 0, sizeof info);
@@ -514,6 +527,7 @@ int main(void) {
     RUN(test_null_contexts);
     RUN(test_a_cpu_has_no_streams);
     RUN(test_backends_are_listed_with_reasons);
+    RUN(test_a_folder_is_searched_when_backends_are_described);
     RUN(test_describing_what_is_not_there);
     RUN(test_an_unknown_backend_is_unavailable);
     RUN(test_auto_chooses);

@@ -82,7 +82,7 @@ typedef struct speft_context_options {
 SPEFT_API void speft_context_options_init(speft_context_options *options, uint32_t size);
 
 /* `options` may be NULL. On success `*context` is owned by the caller. UNAVAILABLE when no backend of that name can
- * run here; the message then has every attempt and its reason. */
+ * run here; the message then has every folder that was searched, and the reason of every attempt. */
 SPEFT_API speft_status speft_create_context(const speft_context_options *options, speft_context **context,
                                             speft_error **error);
 
@@ -111,13 +111,15 @@ typedef struct speft_backend_info {
     const char *version;
     /* Why it is not available, in one sentence; "" when it is. */
     const char *reason;
+    /* Given by the caller: a folder to look in first, as in speft_context_options; may be NULL. */
+    const char *backend_path;
 } speft_backend_info;
 
 /* How many backends this release knows of, present or not. */
 SPEFT_API int32_t speft_count_backends(void);
 
 /* Loads backend `index` in [0, speft_count_backends()) if it was not loaded yet, and tells what became of it.
- * `info->struct_size` is set by the caller. */
+ * `info->struct_size` is set by the caller, and `info->backend_path`, to NULL where there is none. */
 SPEFT_API speft_status speft_describe_backend(int32_t index, speft_backend_info *info, speft_error **error);
 
 /* ---- which code runs ----

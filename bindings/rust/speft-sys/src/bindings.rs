@@ -452,7 +452,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** `options` may be NULL. On success `*context` is owned by the caller. UNAVAILABLE when no backend of that name can
- run here; the message then has every attempt and its reason.*/
+ run here; the message then has every folder that was searched, and the reason of every attempt.*/
     pub fn speft_create_context(
         options: *const speft_context_options,
         context: *mut *mut speft_context,
@@ -498,12 +498,14 @@ pub struct speft_backend_info {
     pub version: *const ::core::ffi::c_char,
     /// Why it is not available, in one sentence; "" when it is.
     pub reason: *const ::core::ffi::c_char,
+    /// Given by the caller: a folder to look in first, as in speft_context_options; may be NULL.
+    pub backend_path: *const ::core::ffi::c_char,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of speft_backend_info",
-    ][::core::mem::size_of::<speft_backend_info>() - 32usize];
+    ][::core::mem::size_of::<speft_backend_info>() - 40usize];
     [
         "Alignment of speft_backend_info",
     ][::core::mem::align_of::<speft_backend_info>() - 8usize];
@@ -522,6 +524,9 @@ const _: () = {
     [
         "Offset of field: speft_backend_info::reason",
     ][::core::mem::offset_of!(speft_backend_info, reason) - 24usize];
+    [
+        "Offset of field: speft_backend_info::backend_path",
+    ][::core::mem::offset_of!(speft_backend_info, backend_path) - 32usize];
 };
 unsafe extern "C" {
     /// How many backends this release knows of, present or not.
@@ -529,7 +534,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Loads backend `index` in [0, speft_count_backends()) if it was not loaded yet, and tells what became of it.
- `info->struct_size` is set by the caller.*/
+ `info->struct_size` is set by the caller, and `info->backend_path`, to NULL where there is none.*/
     pub fn speft_describe_backend(
         index: i32,
         info: *mut speft_backend_info,
