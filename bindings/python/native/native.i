@@ -182,6 +182,8 @@ int32_t write_bytes(void *user, const void *bytes, uint64_t count);
 void write_log(void *user, int32_t level, const char *message);
 int32_t compute_scores(void *user, int64_t parameter, const speft_tensor *weights, const speft_tensor *gradient,
                        const speft_tensor *scores);
+void *allocate_memory(void *user, uint64_t bytes, uint64_t alignment, void *stream);
+void deallocate_memory(void *user, void *memory, uint64_t bytes, void *stream);
 void drop_reference(void *object);
 void run_on_openmp(void *user, int64_t count, void (*body)(void *argument, int64_t index), void *argument);
 %nocallback;

@@ -107,3 +107,31 @@ static void write_log(void *user, int32_t level, const char *message) {
     Py_XDECREF(answer);
     PyGILState_Release(state);
 }
+
+/* ---- memory of the host's own ---- */
+
+/* The address that `user.allocate` returns; None is none. */
+static void *allocate_memory(void *user, uint64_t bytes, uint64_t alignment, void *stream) {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *answer = PyObject_CallMethod((PyObject *)user, "allocate", "KKK", (unsigned long long)bytes,
+                                           (unsigned long long)alignment, (unsigned long long)(uintptr_t)stream);
+    /* An exception stays set: it comes out of the wrapper in place of the library's own. */
+    void *memory = answer && answer != Py_None ? PyLong_AsVoidPtr(answer) : NULL;
+    Py_XDECREF(answer);
+    PyGILState_Release(state);
+    return memory;
+}
+
+/* From any thread, and perhaps after the interpreter is gone, whose memory goes with the process. */
+static void deallocate_memory(void *user, void *memory, uint64_t bytes, void *stream) {
+    if (!Py_IsInitialized()) return;
+    const PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *type, *value, *traceback; /* those of an allocation that has failed */
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *answer = PyObject_CallMethod((PyObject *)user, "deallocate", "KKK", (unsigned long long)(uintptr_t)memory,
+                                           (unsigned long long)bytes, (unsigned long long)(uintptr_t)stream);
+    if (!answer) PyErr_WriteUnraisable((PyObject *)user);
+    Py_XDECREF(answer);
+    PyErr_Restore(type, value, traceback);
+    PyGILState_Release(state);
+}

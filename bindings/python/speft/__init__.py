@@ -32,7 +32,7 @@ if _capi.speft_abi_version() != _capi.SPEFT_ABI_VERSION:
 
 from ._adapter import Adapter, linear_forward_each
 from ._basis import Basis, BasisState, PlannedBasis
-from ._context import Backend, Context, backends, has_openmp, operations
+from ._context import Allocator, Backend, Context, backends, has_openmp, operations
 from ._errors import (
     Busy,
     Cancelled,
@@ -66,6 +66,7 @@ __all__ = [
     "SELECTIONS",
     "Adapter",
     "AdapterState",
+    "Allocator",
     "Backend",
     "Basis",
     "BasisState",

@@ -247,6 +247,7 @@ class Adapter:
         """The C handle, for this package's own use. Raises `InvalidState` after `close`."""
         if self._owned is None:
             raise InvalidState("the adapter has been closed")
+        self._context.follow()
         return self._owned
 
     @property
@@ -303,7 +304,7 @@ class Adapter:
             InvalidState: before `select`.
         """
         view = call(_capi.speft_get_deltas, self.handle, self._position(parameter))
-        return Tensor(view, self.handle, read_only=True)
+        return Tensor(view, self.handle, context=self._context, read_only=True)
 
     def ages(self, parameter: int | str) -> Tensor:
         """How many updates are behind the moments of each selected scalar: int64 [k], a copy.
@@ -372,12 +373,11 @@ class Adapter:
         if weights is None:
             native = None
         elif isinstance(weights, QuantizedTensor):
-            native = weights.to_native(writable=True)
+            native = weights.to_native(stream=self._stream, writable=True)
         else:
             name = f"the weights of {self._parameters[position].name!r}"
-            native = make(
-                _capi.speft_weights, kind=_capi.SPEFT_WEIGHTS_DENSE, data=borrow(name, weights, writable=True)
-            )
+            data = borrow(name, weights, stream=self._stream, writable=True)
+            native = make(_capi.speft_weights, kind=_capi.SPEFT_WEIGHTS_DENSE, data=data)
         call(_capi.speft_bind_weights, self.handle, position, native)
         self._bound[position] = native
 
@@ -514,6 +514,7 @@ class Adapter:
             layout=layout,
             scale=scale,
             observed=True,
+            stream=self._stream,
             example_offsets=example_offsets,
         )
         call(_capi.speft_observe, self.handle, self._position(parameter), gradient)
@@ -566,7 +567,8 @@ class Adapter:
         Raises:
             InvalidState: after `select`.
         """
-        call(_capi.speft_set_scores, self.handle, self._position(parameter), borrow("scores", scores))
+        view = borrow("scores", scores, stream=self._stream)
+        call(_capi.speft_set_scores, self.handle, self._position(parameter), view)
 
     def set_reference(self, parameter: int | str, original: TensorLike) -> None:
         """Gives the weights that ``selection="weight-change"`` measures from and returns to: a copy is kept.
@@ -578,7 +580,8 @@ class Adapter:
         Raises:
             InvalidState: after `select`.
         """
-        call(_capi.speft_set_reference, self.handle, self._position(parameter), borrow("original", original))
+        view = borrow("original", original, stream=self._stream)
+        call(_capi.speft_set_reference, self.handle, self._position(parameter), view)
 
     def select(self, progress: Progress | None = None) -> None:
         """Chooses the masks. The weights, which must be bound, equal round(θ0+δ) from here on.
@@ -646,7 +649,9 @@ class Adapter:
         Raises:
             InvalidState: before `select`.
         """
-        gradient = gradient_of(dense=dense, x=x, dy=dy, values=values, layout=layout, scale=scale)
+        gradient = gradient_of(
+            dense=dense, x=x, dy=dy, values=values, layout=layout, scale=scale, stream=self._stream
+        )
         call(_capi.speft_accumulate, self.handle, self._position(parameter), gradient)
 
     def gradient(self, parameter: int | str) -> Tensor:
@@ -659,7 +664,7 @@ class Adapter:
             InvalidState: before `select`.
         """
         view = call(_capi.speft_get_gradient, self.handle, self._position(parameter))
-        return Tensor(view, self.handle)
+        return Tensor(view, self.handle, context=self._context)
 
     def clear_gradient(self, parameter: int | str | None = None) -> None:
         """Forgets what a parameter has accumulated; None: all of them."""
@@ -864,7 +869,8 @@ class Adapter:
         out: TensorLike,
     ) -> None:
         options = linear_options(layout, accumulate, delta_only)
-        views = [borrow(name, tensor) for name, tensor in given.items()] + [borrow("out", out, writable=True)]
+        views = [borrow(name, tensor, stream=self._stream) for name, tensor in given.items()]
+        views.append(borrow("out", out, stream=self._stream, writable=True))
         call(function, self.handle, self._position(parameter), options, *views)
 
     def _read_parameter(self, position: int) -> Parameter:
@@ -873,6 +879,10 @@ class Adapter:
         return Parameter(
             info.name, info.shape, dtype_name(info.dtype), role=name_of(info.role, ROLES), group=info.group
         )
+
+    @property
+    def _stream(self) -> int | None:
+        return self._context.dlpack_stream
 
     def _position(self, parameter: int | str) -> int:
         if isinstance(parameter, str):
@@ -950,5 +960,10 @@ def linear_forward_each(
             raise TypeError(f"layers must be pairs of an Adapter and a parameter; got {adapter!r}")
     handles = tuple(adapter.handle for adapter, _ in layers)
     positions = int64s("layers", [adapter._position(parameter) for adapter, parameter in layers])
-    views = borrow("x", x), borrow("choice", choice), borrow("out", out, writable=True)
+    stream = layers[0][0].context.dlpack_stream if layers else None
+    views = (
+        borrow("x", x, stream=stream),
+        borrow("choice", choice),
+        borrow("out", out, stream=stream, writable=True),
+    )
     call(_capi.speft_linear_forward_each, handles, positions, options, *views)

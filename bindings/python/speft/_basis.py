@@ -99,12 +99,14 @@ class Basis:
     ):
         options = _basis_options(rows, columns, row_directions, column_directions)
         self._owned: Any = call(_capi.speft_create_basis, context.handle, options)
+        self._context = context
 
     @property
     def handle(self) -> Any:
         """The C handle, for this package's own use. Raises `InvalidState` after `close`."""
         if self._owned is None:
             raise InvalidState("the basis has been closed")
+        self._context.follow()
         return self._owned
 
     @property
@@ -135,7 +137,8 @@ class Basis:
         Raises:
             InvalidArgument: another shape, a NaN or an infinity; nothing is added then.
         """
-        gradient = gradient_of(dense=dense, x=x, dy=dy, layout=layout, scale=scale)
+        stream = self._context.dlpack_stream
+        gradient = gradient_of(dense=dense, x=x, dy=dy, layout=layout, scale=scale, stream=stream)
         call(_capi.speft_observe_basis, self.handle, gradient)
 
     def fit(self, progress: Callable[[int, int], object] | None = None) -> None:
@@ -159,8 +162,11 @@ class Basis:
         Raises:
             InvalidState: not fitted since the last gradient.
         """
-        u, v = call(_capi.speft_get_basis, self.handle)
-        return Tensor(u, self.handle, read_only=True), Tensor(v, self.handle, read_only=True)
+        u, v = (
+            Tensor(view, self.handle, context=self._context, read_only=True)
+            for view in call(_capi.speft_get_basis, self.handle)
+        )
+        return u, v
 
     def close(self) -> None:
         """Lets go of the basis. Twice is fine."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from . import _capi
 from ._call import call, code_of, integer, make
 from ._errors import InvalidState, Unavailable
 from ._options import LOG_LEVELS, linear_options, name_of
+from ._plugins import find_cuda_backend
 from ._quantization import QuantizedTensor
 from ._tensor import TensorLike, borrow
 
@@ -34,11 +35,15 @@ class Backend:
 
 def backends() -> list[Backend]:
     """All backends that this release knows of, and why those that are not available are not."""
+    folder, remedy = find_cuda_backend()
     found = []
     for index in range(_capi.speft_count_backends()):
-        info = make(_capi.speft_backend_info)
+        info = make(_capi.speft_backend_info, backend_path=folder)
         call(_capi.speft_describe_backend, index, info)
-        found.append(Backend(info.name, bool(info.available), info.version, info.reason))
+        reason = info.reason
+        if info.name == "cuda" and reason and remedy:
+            reason = f"{reason}; {remedy}"
+        found.append(Backend(info.name, bool(info.available), info.version, reason))
     return found
 
 
@@ -55,6 +60,19 @@ def has_openmp() -> bool:
     return bool(_capi.has_openmp())
 
 
+class Allocator(Protocol):
+    """Device memory of the host's own, for a `Context`. Both are called during calls into the context."""
+
+    def allocate(self, bytes: int, alignment: int, stream: int) -> int | None:
+        """The address of new memory, for use on this stream (0: the default one); None where there is none.
+
+        What it raises comes out of the call that needed the memory.
+        """
+
+    def deallocate(self, address: int, bytes: int, stream: int) -> None:
+        """Takes memory back whose last use is enqueued on this stream."""
+
+
 class Context:
     """One device, one stream, its threads. Adapters live in one, and keep it alive.
 
@@ -65,7 +83,10 @@ class Context:
         backend: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the best one on this machine.
         threads: CPU threads; 0 for as many as the process may run on. Results do not depend on it.
         device: which device of the backend, from 0.
-        stream: the address of a CUDA stream, or None for the default one; None on the CPU.
+        stream: the address of a CUDA stream, or None for the default one; None on the CPU. Or a function that
+            returns the one that is current in the host's framework, where calls then enqueue their work:
+            ``lambda: torch.cuda.current_stream().cuda_stream``.
+        allocator: gives the device memory for all that the library keeps; None: its own. See `Allocator`.
         log: called with (level, message), from any thread; levels are ``"debug"``, ``"info"`` and
             ``"warning"``.
         log_level: the least level that `log` gets.
@@ -75,8 +96,8 @@ class Context:
             ``torch.set_num_threads``, allows at the time.
 
     Raises:
-        Unavailable: no such backend can run here; the message has every attempt and its reason. Or `openmp`,
-            and no OpenMP runtime is loaded for all of the process, as PyTorch loads it.
+        Unavailable: no such backend can run here; the message says why. Or `openmp`, and no OpenMP runtime is
+            loaded for all of the process, as PyTorch loads it.
     """
 
     def __init__(
@@ -85,33 +106,78 @@ class Context:
         *,
         threads: int = 0,
         device: int = 0,
-        stream: int | None = None,
+        stream: int | Callable[[], int | None] | None = None,
+        allocator: Allocator | None = None,
         log: Callable[[str, str], object] | None = None,
         log_level: str = "info",
         backend_path: str | None = None,
         openmp: bool = False,
     ):
-        logger = None if log is None else _make_logger(log, log_level)
+        self._current_stream = stream if callable(stream) else None
+        self._stream = (stream() or None) if callable(stream) else stream
+        remedy = ""
+        if backend != "cpu" and backend_path is None:
+            backend_path, remedy = find_cuda_backend()
+        callbacks = {
+            "logger": None if log is None else _make_logger(log, log_level),
+            "allocator": None if allocator is None else _make_allocator(allocator),
+        }
         options = make(
             _capi.speft_context_options,
             backend=backend,
             threads=integer("threads", threads),
             device=integer("device", device),
-            stream=stream,
-            logger=logger,
+            stream=self._stream,
             parallel_for=_openmp_loop(threads) if openmp else None,
             backend_path=backend_path,
+            **callbacks,
         )
-        self._owned: Any = call(_capi.speft_create_context, options)
-        if logger is not None:
-            _capi.keep_reference(logger.borrowed["user"])  # until the library calls drop_reference
+        try:
+            self._owned: Any = call(_capi.speft_create_context, options)
+        except Unavailable as error:
+            if backend != "cuda" or not remedy:
+                raise
+            raise Unavailable(f"{error}; {remedy}", backend=error.backend) from None
+        for callback in callbacks.values():
+            if callback is not None:
+                _capi.keep_reference(callback.borrowed["user"])  # until the library calls drop_reference
+        self._kept: Any = self._owned
+        self._on_cuda = self.backend == "cuda"
 
     @property
     def handle(self) -> Any:
         """The C handle, for this package's own use. Raises `InvalidState` after `close`."""
         if self._owned is None:
             raise InvalidState("the context has been closed")
+        self.follow()
         return self._owned
+
+    def follow(self) -> None:
+        """Goes over to the host's current stream, where it told how to find it. For this package's own use."""
+        if self._current_stream is None:
+            return
+        stream = self._current_stream() or None
+        if stream != self._stream:
+            call(_capi.speft_set_stream, self._kept, stream)
+            self._stream = stream
+
+    @property
+    def dlpack_stream(self) -> int | None:
+        """The stream that producers of tensors make wait for them, as DLPack counts; None on the CPU."""
+        if not self._on_cuda:
+            return None
+        if self._current_stream is not None:  # the producer's own
+            return -1
+        return self._stream or 1  # the default one
+
+    def precede(self, stream: int | None) -> None:
+        """Makes a stream, as DLPack counts, wait for all that was enqueued here. For this package's own use."""
+        if not self._on_cuda or stream == -1:
+            return
+        consumer = None if stream in (None, 0, 1) else stream
+        if consumer != self._stream:
+            call(_capi.speft_set_stream, self._kept, consumer)
+            call(_capi.speft_set_stream, self._kept, self._stream)
 
     @property
     def backend(self) -> str:
@@ -124,8 +190,13 @@ class Context:
         call(_capi.speft_synchronize, self.handle)
 
     def set_stream(self, stream: int | None) -> None:
-        """From now on work is enqueued on the CUDA stream at this address. The CPU accepts only None."""
+        """From now on work is enqueued on the CUDA stream at this address. The CPU accepts only None.
+
+        The one before must still exist. Where the host told how to find its current stream, that holds again
+        from the next call on.
+        """
         call(_capi.speft_set_stream, self.handle, stream)
+        self._stream = stream or None
 
     def implementations(self, operation: str) -> list[str]:
         """The implementations of one of `operations`. The first that accepts a case runs it."""
@@ -148,11 +219,14 @@ class Context:
 
         `speft.quantize` makes the tensors too, of weights in host memory.
         """
-        call(_capi.speft_quantize, self.handle, borrow("weights", weights), into.to_native(writable=True))
+        view = borrow("weights", weights, stream=self.dlpack_stream)
+        native = into.to_native(stream=self.dlpack_stream, writable=True)
+        call(_capi.speft_quantize, self.handle, view, native)
 
     def dequantize(self, quantized: QuantizedTensor, out: TensorLike) -> None:
         """Writes quantized weights into `out`: float32, bfloat16 or float16, of the weight's shape."""
-        call(_capi.speft_dequantize, self.handle, quantized.to_native(), borrow("out", out, writable=True))
+        view = borrow("out", out, stream=self.dlpack_stream, writable=True)
+        call(_capi.speft_dequantize, self.handle, quantized.to_native(stream=self.dlpack_stream), view)
 
     def quantized_forward(
         self,
@@ -191,6 +265,8 @@ class Context:
     def close(self) -> None:
         """Lets go of the context; its adapters keep what they need. Twice is fine."""
         self._owned = None
+        if not self._on_cuda:  # where they go on to follow the host from stream to stream
+            self._kept = None
 
     def __enter__(self) -> Context:
         return self
@@ -211,8 +287,10 @@ class Context:
         out: TensorLike,
     ) -> None:
         options = linear_options(layout, accumulate)
-        views = [borrow(name, tensor) for name, tensor in given.items()] + [borrow("out", out, writable=True)]
-        call(function, self.handle, quantized.to_native(), options, *views)
+        stream = self.dlpack_stream
+        views = [borrow(name, tensor, stream=stream) for name, tensor in given.items()]
+        views.append(borrow("out", out, stream=stream, writable=True))
+        call(function, self.handle, quantized.to_native(stream=stream), options, *views)
 
     def _implementation_name(self, operation: str, index: int) -> str | None:
         name: str | None = call(_capi.speft_get_implementation_name, self.handle, operation, index)
@@ -238,5 +316,15 @@ def _make_logger(log: Callable[[str, str], object], level: str) -> Any:
         level=code_of("log_level", level, LOG_LEVELS),
         user=write,
         log=_capi.write_log,
+        release=_capi.drop_reference,
+    )
+
+
+def _make_allocator(allocator: Allocator) -> Any:
+    return make(
+        _capi.speft_allocator,
+        user=allocator,
+        allocate=_capi.allocate_memory,
+        deallocate=_capi.deallocate_memory,
         release=_capi.drop_reference,
     )

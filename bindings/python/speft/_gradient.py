@@ -20,6 +20,7 @@ def gradient_of(
     layout: str = "out_in",
     scale: float = 1.0,
     observed: bool = False,
+    stream: int | None = None,
     example_offsets: TensorLike | None = None,
 ) -> Any:
     """The C struct for the one form that is given. See `Adapter.accumulate` and `Adapter.observe`."""
@@ -42,7 +43,7 @@ def gradient_of(
         kind=kind,
         layout=code_of("layout", layout, LAYOUTS),
         scale=scale,
-        **{name: borrow(name, tensor) for name, tensor in given.items()},
+        **{name: borrow(name, tensor, stream=stream) for name, tensor in given.items()},
     )
 
 

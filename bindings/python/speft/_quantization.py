@@ -174,24 +174,24 @@ class QuantizedTensor:
         _check_size(f"{layer}SCB", state[f"{layer}SCB"], math.prod(codes.shape[:-1]))
         return cls("int8", codes=codes, absmax=state[f"{layer}SCB"], block=0, shape=codes.shape)
 
-    def to_native(self, *, writable: bool = False) -> Any:
-        """The C struct."""
+    def to_native(self, *, stream: int | None = None, writable: bool = False) -> Any:
+        """The C struct; `stream` as for `borrow`."""
 
-        def optional(argument: str, tensor: TensorLike | None, *, written: bool = False) -> Any:
-            return None if tensor is None else borrow(argument, tensor, writable=written)
+        def lend(argument: str, tensor: TensorLike | None, *, written: bool = False) -> Any:
+            return None if tensor is None else borrow(argument, tensor, stream=stream, writable=written)
 
         return make(
             _capi.speft_weights,
             kind=code_of("kind", self.kind, WEIGHTS),
-            data=borrow("codes", self.codes, writable=writable),
+            data=lend("codes", self.codes, written=writable),
             quantization=make(
                 _capi.speft_quantization,
                 block=self.block,
-                absmax=borrow("absmax", self.absmax, writable=writable),
-                levels=optional("levels", self.levels),
-                absmax_absmax=optional("absmax_absmax", self.absmax_absmax, written=writable),
-                absmax_levels=optional("absmax_levels", self.absmax_levels),
-                absmax_offset=optional("absmax_offset", self.absmax_offset, written=writable),
+                absmax=lend("absmax", self.absmax, written=writable),
+                levels=lend("levels", self.levels),
+                absmax_absmax=lend("absmax_absmax", self.absmax_absmax, written=writable),
+                absmax_levels=lend("absmax_levels", self.absmax_levels),
+                absmax_offset=lend("absmax_offset", self.absmax_offset, written=writable),
                 absmax_block=self.absmax_block,
             ),
         )
@@ -221,6 +221,13 @@ def quantize(
         double_quant: whether the scales become 8 bits, in blocks of 256 of them. Not of int8.
         context: on the CPU; None for one of its own.
     """
+    target = new_quantized(weights, kind, block=block, double_quant=double_quant)
+    _context(context).quantize(weights, target)
+    return target
+
+
+def new_quantized(weights: TensorLike, kind: str, *, block: int, double_quant: bool) -> QuantizedTensor:
+    """What `weights` can be quantized into, NumPy arrays: only tables are filled in."""
     import numpy as np
 
     shape, dtype = describe("weights", weights)
@@ -230,35 +237,31 @@ def quantize(
     size = math.prod(shape)
     if kind == "int8":
         rows = math.prod(shape[:-1])
-        target = QuantizedTensor(
+        return QuantizedTensor(
             kind, np.empty(shape, np.int8), np.empty(rows, np.float32), block=0, shape=shape, dtype=dtype
         )
-    else:
-        block = integer("block", block)
-        if block < 1:
-            raise InvalidArgument(f"block must be a power of 2 between 32 and 4096; got {block}")
-        blocks = -(-size // block)
-        codes = np.empty((-(-size // 2), 1), np.uint8)
-        levels = _own_levels(kind)
-        target = QuantizedTensor(
-            kind, codes, np.empty(blocks, np.float32), block, levels, shape=shape, dtype=dtype
-        )
-        if double_quant:
-            target = QuantizedTensor(
-                kind,
-                codes,
-                np.empty(blocks, np.uint8),
-                block,
-                levels,
-                absmax_absmax=np.empty(-(-blocks // 256), np.float32),
-                absmax_levels=_dynamic_levels(),
-                absmax_offset=np.empty(1, np.float32),
-                absmax_block=256,
-                shape=shape,
-                dtype=dtype,
-            )
-    _context(context).quantize(weights, target)
-    return target
+    block = integer("block", block)
+    if block < 1:
+        raise InvalidArgument(f"block must be a power of 2 between 32 and 4096; got {block}")
+    blocks = -(-size // block)
+    codes = np.empty((-(-size // 2), 1), np.uint8)
+    levels = _own_levels(kind)
+    if not double_quant:
+        absmax = np.empty(blocks, np.float32)
+        return QuantizedTensor(kind, codes, absmax, block, levels, shape=shape, dtype=dtype)
+    return QuantizedTensor(
+        kind,
+        codes,
+        np.empty(blocks, np.uint8),
+        block,
+        levels,
+        absmax_absmax=np.empty(-(-blocks // 256), np.float32),
+        absmax_levels=_dynamic_levels(),
+        absmax_offset=np.empty(1, np.float32),
+        absmax_block=256,
+        shape=shape,
+        dtype=dtype,
+    )
 
 
 def _context(given: Context | None) -> Context:

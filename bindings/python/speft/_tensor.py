@@ -5,11 +5,16 @@ Whatever has ``__dlpack__`` comes in: NumPy, PyTorch, JAX, CuPy. What goes out h
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _capi
 from ._call import int64s, make
 from ._errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from ._context import Context
 
 READ_ONLY = 1
 COPIED = 2
@@ -66,9 +71,12 @@ class Tensor:
         read_only: whether consumers are told not to write to it.
     """
 
-    def __init__(self, view: Any, owner: object, *, read_only: bool = False):
+    def __init__(
+        self, view: Any, owner: object, *, context: Context | None = None, read_only: bool = False
+    ):
         self._view = view
         self._owner = owner
+        self._context = context  # whose work on the memory a consumer has to wait for
         self.shape: tuple[int, ...] = view.shape
         self.dtype = dtype_name(view.dtype)
         self.read_only = read_only
@@ -90,6 +98,8 @@ class Tensor:
             raise BufferError(
                 f"this tensor lies on device {self.__dlpack_device__()}, not {tuple(dl_device)}"
             )
+        if self._context is not None:
+            self._context.precede(stream)
         return _capi.lend_tensor(self._view, self._owner, self.read_only, versioned)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -128,9 +138,14 @@ class _Bits:
         return self.lender.__dlpack_device__()
 
 
-def borrow(argument: str, tensor: TensorLike, *, writable: bool = False) -> Any:
-    """The DLPack capsule of a tensor: a view on its memory, valid as long as the capsule is kept."""
-    capsule = _export(argument, tensor)
+def borrow(
+    argument: str, tensor: TensorLike, *, stream: int | None = None, writable: bool = False
+) -> Any:
+    """The DLPack capsule of a tensor: a view on its memory, valid as long as the capsule is kept.
+
+    `stream` is `Context.dlpack_stream` of whoever is to use it.
+    """
+    capsule = _export(argument, tensor, stream)
     if writable:
         _require_writable(argument, tensor, capsule)
     return capsule
@@ -138,7 +153,7 @@ def borrow(argument: str, tensor: TensorLike, *, writable: bool = False) -> Any:
 
 def describe(argument: str, tensor: TensorLike) -> tuple[tuple[int, ...], str]:
     """Shape and element type of a tensor."""
-    capsule = _export(argument, tensor)
+    capsule = _export(argument, tensor, -1)
     view = _capi.view_tensor(capsule)
     return view.shape, dtype_name(view.dtype)
 
@@ -174,16 +189,33 @@ def dtype_name(dtype: Any) -> str:
     return f"{kinds.get(dtype.code, f'DLPack code {dtype.code}, ')}{dtype.bits}"
 
 
-def _export(argument: str, tensor: TensorLike) -> Any:
+def _export(argument: str, tensor: TensorLike, stream: int | None) -> Any:
     export = getattr(tensor, "__dlpack__", None)
     if export is None:
         raise TypeError(
             f"{argument} must be a tensor with __dlpack__ (NumPy, PyTorch, JAX, ...), got {type(tensor)}"
         )
-    try:
-        return export(max_version=(1, 0))
-    except TypeError:  # a producer older than DLPack 1.0
-        return export()
+    options = {}
+    current: AbstractContextManager[Any] = nullcontext()
+    if stream is not None:
+        kind, index = tensor.__dlpack_device__()
+        if kind == _capi.SPEFT_DEVICE_CUDA:
+            options["stream"] = stream
+            current = _on_device(tensor, index)
+    with current:
+        try:
+            return export(max_version=(1, 0), **options)
+        except TypeError:  # a producer older than DLPack 1.0
+            return export(**options)
+
+
+def _on_device(tensor: TensorLike, index: int) -> AbstractContextManager[Any]:
+    """PyTorch lends memory of its current GPU alone."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(tensor, torch.Tensor):
+        return nullcontext()
+    device: AbstractContextManager[Any] = torch.cuda.device(index)
+    return device
 
 
 def _require_writable(argument: str, tensor: TensorLike, capsule: Any) -> None:
