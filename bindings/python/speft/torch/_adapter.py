@@ -16,11 +16,11 @@ from torch import nn
 
 from .._adapter import Adapter, Progress
 from .._bases import Bases
-from .._context import Context, has_openmp
 from .._errors import InvalidArgument, InvalidState, Unsupported
 from .._options import AdapterState, Hyperparameters, Parameter, Reselection
 from .._selection import read_selection
 from ._capture import capture_layers, hook_gradient
+from ._device import make_context
 from ._grasp import hessian_products
 from ._host import expose_values, ignore_in_data_parallel, train_only
 from ._quantized import multiply
@@ -28,9 +28,6 @@ from ._synflow import flow_gradients
 from ._targets import SparseValues, Target, device_of, examine, find_parameters, resolve
 
 Patterns = str | Sequence[str]
-
-# The library's device backends, by PyTorch's names of device types.
-_BACKENDS = {"cpu": "cpu", "cuda": "cuda"}
 
 # Selections that need no observation.
 _WITHOUT_GRADIENTS = (
@@ -137,7 +134,8 @@ class SparseAdapter(torch.optim.Optimizer):
         gradient: ``"activations"`` computes the selected gradients from the inputs and output gradients of
             the linear layers, and never keeps a dense one of a target; ``"dense"`` takes ``.grad``, of any
             kind of parameter.
-        backend: ``"auto"``: the one of the model's device.
+        backend: ``"auto"``: the one of the model's device. On a GPU, ``"cuda"``, it works on the stream that is
+            current where PyTorch calls it, and in memory of PyTorch's own.
         threads: CPU threads of the library; 0 for as many as the process may run on.
         total_steps, reselect_every, window, rate, schedule, candidates, drop, keep_moments, settled_limit,
             track_moves: how masks move while training. See `speft.Adapter`, and `reselect`. `reselect_every`
@@ -202,6 +200,7 @@ class SparseAdapter(torch.optim.Optimizer):
         directions: int | None = None,
     ):
         trained = resolve(model, targets, dense)
+        device = device_of(trained)
         method, given = read_selection(
             selection,
             {target.name for target in trained if not target.dense},
@@ -221,7 +220,7 @@ class SparseAdapter(torch.optim.Optimizer):
             density = 0.005
         score = self._score = _fill_scores(selection) if callable(selection) else None
         native = Adapter(
-            _make_context(device_of(trained), backend, threads),
+            make_context(device, backend, threads),
             [_declare(target) for target in trained],
             selection=method,
             scope=scope,
@@ -258,7 +257,7 @@ class SparseAdapter(torch.optim.Optimizer):
             if method == "mask":
                 native.set_mask(name, tensor.detach().to("cpu", torch.int64).contiguous())
             else:
-                native.set_scores(name, tensor.detach().to(torch.float32).contiguous())
+                native.set_scores(name, tensor.detach().to(device, torch.float32).contiguous())
         hyperparameters = {
             "lr": lr,
             "betas": betas,
@@ -304,8 +303,11 @@ class SparseAdapter(torch.optim.Optimizer):
             speft.IOFailure, speft.Corrupt, speft.Unsupported: the file cannot be read.
         """
         device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-        native = Adapter.load(_make_context(device, backend, threads), path)
+        native = Adapter.load(make_context(device, backend, threads), path)
         trained = _match(native, model, path)
+        if device_of(trained) != device:  # of a model in parts
+            native.close()
+            native = Adapter.load(make_context(device_of(trained), backend, threads), path)
         hyperparameters = {
             "lr": lr,
             "betas": betas,
@@ -1020,7 +1022,7 @@ def _require_batches(count: int) -> None:
 
 def _offsets(x: torch.Tensor, examples: int) -> torch.Tensor:
     """Where each of equally long examples begins in x [tokens, in], and the end."""
-    return torch.arange(examples + 1) * (x.shape[0] // examples)
+    return torch.arange(examples + 1, device="cpu") * (x.shape[0] // examples)
 
 
 def _fill_scores(score: ScoreFunction) -> Callable[..., None]:
@@ -1050,15 +1052,6 @@ def _count_model_scalars(model: nn.Module, density_of: str) -> int | None:
     for target in parameters:
         target.find_quantized()  # whose codes are not its scalars
     return sum(math.prod(target.binding.shape) for target in parameters)
-
-
-def _make_context(device: torch.device, backend: str, threads: int) -> Context:
-    if device.type not in _BACKENDS:
-        raise InvalidArgument(f"the model must be on one of {', '.join(_BACKENDS)}; it is on {device}")
-    name = _BACKENDS[device.type] if backend == "auto" else backend
-    # PyTorch's workers spin between its loops: threads of another pool would wait for a core.
-    openmp = name == "cpu" and threads == 0 and has_openmp()
-    return Context(name, threads=threads, device=device.index or 0, openmp=openmp)
 
 
 def _describe(native: Adapter) -> str:

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from .._context import Context, has_openmp
+from .._context import Context
 from .._errors import InvalidArgument, Unsupported
-from .._quantization import QuantizedTensor, quantize
+from .._quantization import QuantizedTensor, new_quantized
+from ._device import make_context
 
 
 class QuantizedLinear(nn.Module):
@@ -69,8 +70,10 @@ class QuantizedLinear(nn.Module):
         return self
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        for name, array in self.quantized.state_dict(prefix + "weight").items():
-            destination[name] = torch.from_numpy(array)
+        device = self.weight.device
+        on_host = _map_tensors(self.quantized, lambda tensor: tensor.cpu())
+        for name, array in on_host.state_dict(prefix + "weight").items():
+            destination[name] = torch.from_numpy(array).to(device)
         if self.bias is not None:
             destination[prefix + "bias"] = self.bias if keep_vars else self.bias.detach()
 
@@ -89,7 +92,12 @@ class QuantizedLinear(nn.Module):
             missing_keys.append(name)
         else:
             try:
-                loaded = QuantizedTensor.from_state_dict(state_dict, name)
+                on_host = {
+                    key: value.cpu() if torch.is_tensor(value) else value
+                    for key, value in state_dict.items()
+                    if key.startswith(prefix)
+                }
+                loaded = QuantizedTensor.from_state_dict(on_host, name)
                 if loaded.shape != (self.out_features, self.in_features):
                     raise InvalidArgument(
                         f"{name} is quantized from shape {list(loaded.shape)}; this layer has "
@@ -121,7 +129,7 @@ def quantize_layers(
         adapter = SparseAdapter(model, targets="encoder.*.query.weight", density=0.01)
 
     Args:
-        model: changed in place; the layers that are replaced on the CPU.
+        model: changed in place; each layer on the device where it is.
         targets: patterns (``fnmatch``) over the names in ``model.named_parameters()``; what they match that
             is no weight of a linear layer stays.
         kind, block, double_quant: see `speft.quantize`.
@@ -149,7 +157,7 @@ def quantize_layers(
         if id(module) in made:
             continue
         try:
-            quantized = quantize(module.weight.detach(), kind, block=block, double_quant=double_quant)
+            quantized = _quantize(module.weight.detach(), kind, block, double_quant)
         except InvalidArgument as error:
             raise InvalidArgument(f"{name}: {error}") from None
         bias = None if module.bias is None else module.bias.detach()
@@ -159,6 +167,13 @@ def quantize_layers(
         parent, _, attribute = path.rpartition(".")
         setattr(model.get_submodule(parent), attribute, made[id(module)])
     return chosen
+
+
+def _quantize(weight: torch.Tensor, kind: str, block: int, double_quant: bool) -> QuantizedTensor:
+    target = new_quantized(weight, kind, block=block, double_quant=double_quant)
+    target = _map_tensors(target, lambda array: torch.as_tensor(array).to(weight.device))
+    _context(weight.device).quantize(weight, target)
+    return target
 
 
 def read_quantized(name: str, module: nn.Module, attribute: str) -> QuantizedTensor | None:
@@ -277,7 +292,8 @@ class _Plain(Multiplier):
         self._layer = layer
 
     def multiply(self, inputs: torch.Tensor, *, forward: bool) -> torch.Tensor:
-        return multiply(_context(), self._layer.quantized, inputs, layout="out_in", forward=forward)
+        context = _context(inputs.device)
+        return multiply(context, self._layer.quantized, inputs, layout="out_in", forward=forward)
 
 
 def multiply(
@@ -294,11 +310,13 @@ def multiply(
 _contexts = threading.local()
 
 
-def _context() -> Context:
-    """One for each thread, since a context does one thing at a time."""
-    if not hasattr(_contexts, "cpu"):
-        _contexts.cpu = Context("cpu", openmp=has_openmp())
-    context: Context = _contexts.cpu
+def _context(device: torch.device) -> Context:
+    """One for each thread and device, since a context does one thing at a time."""
+    if not hasattr(_contexts, "of"):
+        _contexts.of = {}
+    if device not in _contexts.of:
+        _contexts.of[device] = make_context(device)
+    context: Context = _contexts.of[device]
     return context
 
 

@@ -63,7 +63,7 @@ class Target:
         self.quantized = read_quantized(self.name, module, attribute)
         self.address = self.weight.data_ptr()
         if self.quantized is not None and self.handle is self.weight:
-            self.handle = torch.zeros(0, requires_grad=True)
+            self.handle = torch.zeros(0, device=self.device, requires_grad=True)
 
     @property
     def binding(self) -> torch.Tensor | QuantizedTensor:
