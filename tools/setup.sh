@@ -90,12 +90,17 @@ install_tree() {
     done
 }
 
-# One wheel from the tree that is built already; every environment of the tests gets the same one.
-install_package() {
-    rm -rf build/wheel
+# Wheels from the tree that is built already; every environment of the tests gets the same ones.
+install_packages_of_python() {
+    rm -rf build/wheel build/wheel-cu13
+    pack python wheel
+    if [ -f build/lib/cuda/libspeft_cuda.so ]; then pack python-cu13 wheel-cu13; fi
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/wheel*/*.whl
+}
+
+pack() {
     .venv/bin/pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps -C build-dir="$PWD/build" \
-        -w build/wheel ./bindings/python >$logs/wheel.log 2>&1 || { tail -20 $logs/wheel.log; return 1; }
-    .venv/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+        -w build/$2 ./bindings/$1 >$logs/$2.log 2>&1 || { tail -20 $logs/$2.log; return 1; }
 }
 
 wait_for_downloads() {
@@ -112,4 +117,4 @@ stage 'setup: configure' configure
 stage 'setup: build' build
 stage 'setup: install' install_tree
 stage 'setup: downloads' wait_for_downloads
-stage 'setup: Python package' install_package
+stage 'setup: Python packages' install_packages_of_python
