@@ -110,12 +110,13 @@ class OnGpu:
         return CUDA
 context = speft.Context("cuda", stream=PER_THREAD, allocator=Pool())
 weights = np.ones((6, 4), np.float32)
-adapter = speft.Adapter(context, [speft.Parameter.of("w", OnGpu(weights))], budget=5)
+adapter = speft.Adapter(context, [speft.Parameter.of("w", OnGpu(weights))], selection="mask")
 adapter.bind_weights("w", OnGpu(weights))
-adapter.observe("w", dense=OnGpu(weights))
-assert held and streams == {PER_THREAD}
-adapter.finish_observation()
+adapter.set_mask("w", np.array([2, 3, 5]))
 adapter.select()
+adapter.accumulate("w", dense=OnGpu(weights))
+adapter.step()
+assert held and streams == {PER_THREAD}
 gradient = adapter.gradient("w")
 assert gradient.__dlpack_device__() == CUDA
 for stream in (None, LEGACY, PER_THREAD, -1):
