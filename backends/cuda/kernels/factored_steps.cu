@@ -97,7 +97,7 @@ struct Copy {
 __global__ void copy_arrays(const __grid_constant__ Batch<Copy> batch) {
     const BlockTask task = find_task(batch, blockIdx.x);
     const Copy &copy = batch.items[task.item];
-    const std::uint64_t begin = task.block * elements_per_block, end = min(begin + elements_per_block, copy.count);
+    const std::uint64_t begin = task.block * elements_per_block<>, end = min(begin + elements_per_block<>, copy.count);
     for (std::uint64_t i = begin + threadIdx.x; i < end; i += blockDim.x) copy.target[i] = copy.source[i];
 }
 
@@ -340,7 +340,7 @@ __global__ void __launch_bounds__(block_threads) sum_directions(const __grid_con
 __global__ void __launch_bounds__(block_threads) find_divisors(const __grid_constant__ Batch<AdafactorSegment> batch) {
     const AdafactorSegment &item = batch.items[find_task(batch, blockIdx.x).item];
     const speft_factored_segment &s = item.segment;
-    const double squares = sum_parts(item.squares, count_parts(s.segment.count, elements_per_block));
+    const double squares = sum_parts(item.squares, count_parts(s.segment.count, elements_per_block<>));
     if (threadIdx.x == 0) item.scale->divisor = adafactor_divisor(s, squares);
 }
 
@@ -392,12 +392,12 @@ void step_sm3(speft_backend_device &device, const speft_step_sm3 &arguments, voi
         segments[i].columns_before = keep(s.columns_state, s.columns);
     }
     for_each_batch(
-        copies.data(), copies.size(), elements_per_block, [](const Copy &copy) { return copy.count; },
+        copies.data(), copies.size(), elements_per_block<>, [](const Copy &copy) { return copy.count; },
         [&](const Batch<Copy> &batch, unsigned blocks) {
             launch(device, "step_sm3", {.blocks = blocks}, copy_arrays, batch);
         });
     for_each_batch(
-        segments.data(), segments.size(), elements_per_block,
+        segments.data(), segments.size(), elements_per_block<>,
         [](const Sm3Segment &item) { return item.segment.segment.count; },
         [&](const Batch<Sm3Segment> &batch, unsigned blocks) {
             launch(device, "step_sm3", {.blocks = blocks}, update_sm3_segments, batch);
@@ -409,7 +409,7 @@ std::uint64_t step_adafactor_scratch(const speft_backend_device &, const speft_s
     for (std::uint64_t i = 0; i < arguments.count; ++i) {
         const speft_factored_segment &s = arguments.segments[i];
         const std::uint64_t parts = count_parts(count_axes(s), axes_per_block) +
-                                    count_parts(s.segment.count, elements_per_block);
+                                    count_parts(s.segment.count, elements_per_block<>);
         bytes += count_axes(s) * sizeof(Energy) + parts * sizeof(double) + sizeof(AdafactorScale);
     }
     return bytes;
@@ -428,7 +428,7 @@ void step_adafactor(speft_backend_device &device, const speft_step_adafactor &ar
     for (AdafactorSegment &item : segments) {
         const std::uint64_t blocks_of_axes = count_parts(count_axes(item.segment), axes_per_block);
         item.row_totals = std::exchange(parts, parts + blocks_of_axes);
-        item.squares = std::exchange(parts, parts + count_parts(item.segment.segment.count, elements_per_block));
+        item.squares = std::exchange(parts, parts + count_parts(item.segment.segment.count, elements_per_block<>));
     }
     auto *scales = reinterpret_cast<AdafactorScale *>(parts);
     for (AdafactorSegment &item : segments) item.scale = scales++;
@@ -445,13 +445,13 @@ void step_adafactor(speft_backend_device &device, const speft_step_adafactor &ar
         return is_factored(item.segment) ? item.segment.segment.count : 0;
     };
     const auto one = [](const AdafactorSegment &) { return std::uint64_t{1}; };
-    run(measure_energies, elements_per_block, factored_count);
-    run(add_energies, elements_per_block, factored_count);
+    run(measure_energies, elements_per_block<>, factored_count);
+    run(add_energies, elements_per_block<>, factored_count);
     run(move_axes, axes_per_block, [](const AdafactorSegment &item) { return count_axes(item.segment); });
     run(find_row_means, 1, one);
-    run(sum_directions, elements_per_block, count);
+    run(sum_directions, elements_per_block<>, count);
     run(find_divisors, 1, one);
-    run(update_adafactor_segments, elements_per_block, count);
+    run(update_adafactor_segments, elements_per_block<>, count);
 }
 
 }  // namespace speft::cuda

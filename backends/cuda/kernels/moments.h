@@ -10,7 +10,7 @@
 
 namespace speft::cuda {
 
-static_assert(elements_per_block % code_block_size == 0);
+static_assert(elements_per_block<> % code_block_size == 0);
 
 // Made by all threads of a kernel's blocks before they take moments.
 struct NoCodes {
@@ -43,6 +43,7 @@ private:
 class Float32Moments {
 public:
     using Codes = NoCodes;
+    static constexpr unsigned rounds = 1;
 
     __device__ Float32Moments(const speft_moments &moments, bool, const Codes &) : moments_(moments) {}
 
@@ -64,6 +65,7 @@ private:
 class BFloat16Moments {
 public:
     using Codes = NoCodes;
+    static constexpr unsigned rounds = 1;
 
     __device__ BFloat16Moments(const speft_moments &moments, bool, const Codes &) : moments_(moments) {}
 
@@ -85,6 +87,7 @@ private:
 class Blocks8Moments {
 public:
     using Codes = SharedCodes;
+    static constexpr unsigned rounds = 4;  // the codes are then small beside what a block moves
 
     __device__ Blocks8Moments(const speft_moments &moments, bool is_signed, const Codes &codes)
         : moments_(moments), code_(codes.of(is_signed)) {}

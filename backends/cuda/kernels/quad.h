@@ -109,17 +109,17 @@ private:
     std::uint32_t words_[4];
 };
 
-inline constexpr std::uint64_t elements_per_round = block_threads * quad_size;
-// Several rounds: what a block needs to begin with is small beside what it then moves.
-inline constexpr std::uint64_t elements_per_block = 4 * elements_per_round;
+// A block's part of an array, when its threads take so many quads one after another.
+template <unsigned rounds = 1>
+inline constexpr std::uint64_t elements_per_block = std::uint64_t{rounds} * block_threads * quad_size;
 
-// body(j, mask) for each quad of the block's part of an array, by all threads together; mask is 0 where nothing is left
-// for one.
-template <class Body>
+// body(j, mask) for each quad of a block's part, by all threads together; mask is 0 where nothing is left for one.
+template <unsigned rounds = 1, class Body>
 __device__ inline void for_each_quad(std::uint64_t block, std::uint64_t count, Body &&body) {
-    const std::uint64_t begin = block * elements_per_block, end = min(begin + elements_per_block, count);
-    for (std::uint64_t round = begin; round < end; round += elements_per_round) {
-        const std::uint64_t j = round + threadIdx.x * quad_size;
+    const std::uint64_t begin = block * elements_per_block<rounds>;
+    const std::uint64_t end = min(begin + elements_per_block<rounds>, count);
+    for (unsigned round = 0; round < rounds; ++round) {
+        const std::uint64_t j = begin + (round * block_threads + threadIdx.x) * quad_size;
         body(j, quad_mask(j, end));
     }
 }
