@@ -14,7 +14,8 @@ void step(const speft_sgd_segment &s, Moments moments, const Segment &segment, P
         float *const velocity = has_momentum ? moments.load(begin, end) : nullptr;
         for (std::uint64_t j = begin; j < end; ++j) {
             const float delta = segment.delta(j);
-            float change = sgd_gradient(s, decay, s.gradient[j], pulled_by(decay, segment, j, delta));
+            float change =
+                sgd_gradient(s, decay, s.gradient[j], delta, [&] { return to_float(segment.weight(j)); });
             if (velocity) change = velocity[j - begin] = move_velocity(s, velocity[j - begin], change);
             segment.set_delta(j, update_sgd(s, decay, delta, change));
             segment.weight(j) = segment.merged(j);

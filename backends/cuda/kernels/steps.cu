@@ -96,9 +96,11 @@ __global__ void __launch_bounds__(block_threads, 4) update_sgd_segments(
         if (decay.is_of_weight()) quad.load_weights(segment);
         float deltas[quad_size], velocities[quad_size];
         for (unsigned i = 0; i < quad_size; ++i) {
-            float change = sgd_gradient(s, decay, gradients.get<float>(i), pulled_by(decay, segment, quad, i));
+            const float delta = quad.delta(segment, i);
+            float change = sgd_gradient(s, decay, gradients.get<float>(i), delta,
+                                        [&] { return quad.weight(segment, i); });
             if (has_momentum) change = velocities[i] = move_velocity(s, moments.value(i), change);
-            deltas[i] = update_sgd(s, decay, quad.delta(segment, i), change);
+            deltas[i] = update_sgd(s, decay, delta, change);
         }
         if (has_momentum) moments.store(j, mask, mask, velocities);
         quad.store(segment, mask, deltas);

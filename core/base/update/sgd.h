@@ -8,9 +8,10 @@
 namespace speft {
 
 // g with its decay.
+template <class Weight>
 SPEFT_HOST_DEVICE inline float sgd_gradient(const speft_sgd_segment &s, const Decay<> &decay, float gradient,
-                                            float pulled) {
-    return decay.couple(gradient * s.gradient_scale, pulled);
+                                            float delta, const Weight &weight) {
+    return decay.couple(gradient * s.gradient_scale, delta, weight);
 }
 
 SPEFT_HOST_DEVICE inline float move_velocity(const speft_sgd_segment &s, float velocity, float gradient) {
