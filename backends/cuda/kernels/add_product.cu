@@ -4,9 +4,9 @@
 // In tiles: where each tile's rows begin in the mask is looked up first, and a tile without a selected scalar does not
 // start. Scratch: 4 bytes for 128 scalars of the weight; none without a mask.
 //
-// Scalar by scalar: both factors are turned, so that the tokens of a column lie together; a warp takes some scalars that
-// follow each other in the mask and mostly share their row. Scratch: the turned factors, of as many tokens at a time
-// as fit in 64 MiB, or of 256.
+// Scalar by scalar: both factors are turned, so that the tokens of a column lie together; a warp takes some scalars
+// that follow each other in the mask and mostly share their row. Scratch: the turned factors, of as many tokens at a
+// time as fit in 64 MiB, or of 256.
 #include "backends/cuda/kernels/add_product.h"
 
 #include <algorithm>
@@ -50,6 +50,32 @@ __global__ void find_starts(const std::uint32_t *indices, std::uint64_t count,
     }
 }
 
+constexpr unsigned half_rows = tile_side / 2, half_pitch = tile_side + 4;
+
+// The slabs', and then a half's.
+template <class Tile>
+constexpr std::size_t tile_shared_bytes = std::max(Tile::shared_bytes, half_rows * half_pitch * sizeof(float));
+
+// How much of a tile lies inside of the weight.
+__device__ unsigned count_inside(std::uint64_t width, std::uint64_t origin) {
+    return static_cast<unsigned>(min(width - origin, std::uint64_t{tile_side}));
+}
+
+// body(first, half) for each half of the tile: its first row, of `rows`, and its sums in shared memory. The slabs of
+// the product are no longer needed.
+template <class Tile, class Body>
+__device__ void for_each_half(const Tile &tile, unsigned rows, Body &&body) {
+    float *const half = dynamic_shared<float>();
+    for (unsigned first = 0; first < rows; first += half_rows) {
+        __syncthreads();
+        tile.visit([&](unsigned row, unsigned column, float sum, unsigned) {
+            if (row / half_rows * half_rows == first) half[row % half_rows * half_pitch + column] = sum;
+        });
+        __syncthreads();
+        body(first, half);
+    }
+}
+
 template <class Tile>
 __global__ void __launch_bounds__(block_threads, 2)
     add_tiles(const __grid_constant__ GradientFactors factors, std::uint64_t tokens, float scale, float *sums) {
@@ -57,47 +83,40 @@ __global__ void __launch_bounds__(block_threads, 2)
     Tile tile(factors, origin, dynamic_shared<unsigned char>());
     multiply_tokens(tile, tokens);
     const std::uint64_t width = factors.columns.width;
-    const auto rows = static_cast<unsigned>(min(factors.rows.width - origin.row, std::uint64_t{tile_side}));
-    const auto columns = static_cast<unsigned>(min(width - origin.column, std::uint64_t{tile_side}));
-    float *const target = sums + origin.row * width + origin.column;
-    tile.visit([&](unsigned row, unsigned column, float sum, unsigned) {
-        if (row < rows && column < columns) target[row * width + column] += scale * sum;
+    const unsigned rows = count_inside(factors.rows.width, origin.row), columns = count_inside(width, origin.column);
+    for_each_half(tile, rows, [&](unsigned first, const float *half) {
+        const unsigned column = threadIdx.x % tile_side, last = min(first + half_rows, rows);
+        if (column >= columns) return;
+        float *const target = sums + origin.row * width + origin.column + column;
+#pragma unroll 4
+        for (unsigned row = first + threadIdx.x / tile_side; row < last; row += block_threads / tile_side)
+            target[row * width] += scale * half[(row - first) * half_pitch + column];
     });
 }
 
-constexpr unsigned half_rows = tile_side / 2, half_pitch = tile_side + 4;
-constexpr std::size_t half_bytes = half_rows * half_pitch * sizeof(float);
-
-// The shared memory of the slabs takes one half of the finished tile after the other.
 template <class Tile>
 __global__ void __launch_bounds__(block_threads, 2)
     add_tiles_at_mask(const __grid_constant__ GradientFactors factors, std::uint64_t tokens, float scale, float *sums,
                       TileMask mask) {
-    constexpr unsigned row_threads = 8;
     const TileOrigin origin = find_origin(factors);
     const std::uint64_t across = count_across(factors);
     const std::uint32_t *const starts = mask.starts + origin.row * across + origin.column / tile_side;
-    const auto rows = static_cast<unsigned>(min(factors.rows.width - origin.row, std::uint64_t{tile_side}));
-    const unsigned row = threadIdx.x;
-    const std::uint32_t selected = row < rows ? starts[row * across + 1] - starts[row * across] : 0;
+    const unsigned rows = count_inside(factors.rows.width, origin.row);
+    const std::uint32_t selected =
+        threadIdx.x < rows ? starts[threadIdx.x * across + 1] - starts[threadIdx.x * across] : 0;
     if (block_sum(selected) == 0) return;
     Tile tile(factors, origin, dynamic_shared<unsigned char>());
     multiply_tokens(tile, tokens);
-    float *const half = dynamic_shared<float>();
-    for (unsigned first = 0; first < rows; first += half_rows) {
-        __syncthreads();
-        tile.visit([&](unsigned tile_row, unsigned column, float sum, unsigned) {
-            if (tile_row / half_rows * half_rows == first) half[tile_row % half_rows * half_pitch + column] = sum;
-        });
-        __syncthreads();
-        for (unsigned r = first + threadIdx.x / row_threads; r < min(first + half_rows, rows);
-             r += block_threads / row_threads) {
-            const std::uint64_t first_index = (origin.row + r) * factors.columns.width + origin.column;
-            const std::uint32_t end = starts[r * across + 1];
-            for (std::uint64_t j = starts[r * across] + threadIdx.x % row_threads; j < end; j += row_threads)
-                sums[j] += scale * half[(r - first) * half_pitch + (mask.indices[j] - first_index)];
+    for_each_half(tile, rows, [&](unsigned first, const float *half) {
+        constexpr unsigned row_threads = 8;
+        const unsigned last = min(first + half_rows, rows);
+        for (unsigned row = first + threadIdx.x / row_threads; row < last; row += block_threads / row_threads) {
+            const std::uint64_t first_index = (origin.row + row) * factors.columns.width + origin.column;
+            const std::uint32_t end = starts[row * across + 1];
+            for (std::uint64_t j = starts[row * across] + threadIdx.x % row_threads; j < end; j += row_threads)
+                sums[j] += scale * half[(row - first) * half_pitch + (mask.indices[j] - first_index)];
         }
-    }
+    });
 }
 
 std::uint64_t count_starts(const GradientFactors &factors) {
@@ -115,7 +134,7 @@ void add_in_tiles(speft_backend_device &device, const speft_add_product &argumen
     launch(device, "add_product", {.blocks = count_blocks(device, count_starts(factors), block_threads)}, find_starts,
            arguments.indices, arguments.count, factors, starts);
     launch(device, "add_product",
-           {.blocks = count_tiles(factors), .shared_bytes = std::max(Tile::shared_bytes, half_bytes)},
+           {.blocks = count_tiles(factors), .shared_bytes = tile_shared_bytes<Tile>},
            add_tiles_at_mask<Tile>, factors, arguments.tokens, arguments.scale, arguments.sums,
            TileMask{arguments.indices, starts});
 }
@@ -127,6 +146,16 @@ constexpr unsigned lane_tokens = 8;     // that a lane takes at once
 constexpr unsigned warp_scalars = 4;    // that a warp takes
 constexpr unsigned block_scalars = block_threads / warp_threads * warp_scalars;
 constexpr std::uint64_t turned_bytes = 64 << 20, fewest_tokens = 256, most_tokens = 1 << 20;
+
+__device__ float4 pack(const float (&values)[4]) {
+    return make_float4(values[0], values[1], values[2], values[3]);
+}
+
+template <class Half>
+__device__ uint4 pack(const Half (&values)[8]) {
+    const auto pair = [&](unsigned i) { return values[i].bits | static_cast<std::uint32_t>(values[i + 1].bits) << 16; };
+    return make_uint4(pair(0), pair(2), pair(4), pair(6));
+}
 
 // turned[column · stride + token] for the tokens from `token` on; those from `end` to `stride` are zeros.
 template <class Source, class Target>
@@ -150,19 +179,19 @@ __global__ void turn(const __grid_constant__ GradientFactor factor, std::uint64_
         block[row][threadIdx.x % turned_side] = value;
     }
     __syncthreads();
-    struct alignas(16) Some {
-        Target values[16 / sizeof(Target)];
-    };
-    constexpr unsigned some = 16 / sizeof(Target), threads_a_column = turned_side / some;
+    constexpr unsigned some = sizeof(uint4) / sizeof(Target), threads_a_column = turned_side / some;
 #pragma unroll
     for (unsigned i = 0; i < turned_side * threads_a_column / block_threads; ++i) {
         const unsigned column = threadIdx.x / threads_a_column + i * (block_threads / threads_a_column);
         const unsigned row = threadIdx.x % threads_a_column * some;
         if (first_column + column >= factor.width || first_token + row >= stride) continue;
-        Some values;
+        Target values[some];
 #pragma unroll
-        for (unsigned t = 0; t < some; ++t) values.values[t] = block[row + t][column];
-        *reinterpret_cast<Some *>(turned + (first_column + column) * stride + first_token + row) = values;
+        for (unsigned t = 0; t < some; ++t) values[t] = block[row + t][column];
+        const auto packed = pack(values);
+        using Packed = std::remove_const_t<decltype(packed)>;
+        // Counted in whole vectors: nvcc splits the store where the address is of other parts.
+        reinterpret_cast<Packed *>(turned)[((first_column + column) * stride + first_token + row) / some] = packed;
     }
 }
 
@@ -180,6 +209,19 @@ struct Gathered {
     float scale;
     float *sums;
 };
+
+// Four sums over all lanes: the i-th one in the i-th quarter of the warp.
+__device__ float sum_over_lanes(const float (&sums)[warp_scalars]) {
+    static_assert(warp_scalars == 4);
+    // The halves of the warp share out the four, then the quarters two: half as many shuffles each time.
+    const bool upper = lane() & 16, odd = lane() & 8;
+    float two[2];
+    for (unsigned i = 0; i < 2; ++i)
+        two[i] = (upper ? sums[2 + i] : sums[i]) + __shfl_xor_sync(full_warp, upper ? sums[i] : sums[2 + i], 16);
+    float sum = (odd ? two[1] : two[0]) + __shfl_xor_sync(full_warp, odd ? two[0] : two[1], 8);
+    for (unsigned distance = 4; distance > 0; distance /= 2) sum += __shfl_xor_sync(full_warp, sum, distance);
+    return sum;
+}
 
 template <class Scalar>
 __global__ void gather(Gathered gathered, const Scalar *rows, const Scalar *columns) {
@@ -209,11 +251,10 @@ __global__ void gather(Gathered gathered, const Scalar *rows, const Scalar *colu
                 sums[i] = fmaf(to_float(dy.values[t]), to_float(x[i].values[t]), sums[i]);
         }
     }
-#pragma unroll
-    for (unsigned i = 0; i < warp_scalars; ++i) {
-        const float sum = warp_sum(sums[i]);
-        if (lane() == 0 && first + i < gathered.count) gathered.sums[first + i] += gathered.scale * sum;
-    }
+    const float sum = sum_over_lanes(sums);
+    const std::uint64_t own = first + lane() / (warp_threads / warp_scalars);
+    if (lane() % (warp_threads / warp_scalars) == 0 && own < gathered.count)
+        gathered.sums[own] += gathered.scale * sum;
 }
 
 // Factors of one type stay what they are; others become float32.
@@ -275,8 +316,8 @@ private:
 void add_everywhere(const speft_backend_device &device, const char *operation, const GradientFactors &factors,
                     std::uint64_t tokens, float scale, float *sums, bool tensor_cores) {
     const auto add = [&]<class Tile>(void (*kernel)(GradientFactors, std::uint64_t, float, float *)) {
-        launch(device, operation, {.blocks = count_tiles(factors), .shared_bytes = Tile::shared_bytes}, kernel, factors,
-               tokens, scale, sums);
+        launch(device, operation, {.blocks = count_tiles(factors), .shared_bytes = tile_shared_bytes<Tile>}, kernel,
+               factors, tokens, scale, sums);
     };
     if (tensor_cores && factors.are_bfloat16())
         add.template operator()<TensorCoreTile>(add_tiles<TensorCoreTile>);

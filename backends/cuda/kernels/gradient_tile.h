@@ -163,7 +163,8 @@ public:
     static constexpr unsigned slab_tokens = 16;
 
     __device__ PlainTile(const GradientFactors &factors, TileOrigin origin, void *shared)
-        : rows_(factors.rows, origin.row), columns_(factors.columns, origin.column), slabs_(static_cast<float *>(shared)) {
+        : rows_(factors.rows, origin.row), columns_(factors.columns, origin.column),
+          slabs_(static_cast<float *>(shared)) {
         clear();
     }
 
@@ -231,7 +232,8 @@ private:
 
         __device__ void store(float *slab) const {
 #pragma unroll
-            for (unsigned i = 0; i < slab_tokens / rows_a_round; ++i) slab[threadIdx.x + i * block_threads] = fetched_[i];
+            for (unsigned i = 0; i < slab_tokens / rows_a_round; ++i)
+                slab[threadIdx.x + i * block_threads] = fetched_[i];
         }
 
     private:
@@ -259,8 +261,9 @@ public:
     static constexpr std::size_t shared_bytes = 4 * slab_size * sizeof(float);
 };
 
-// Ranges of tokens to sum over: ranges.count() of them, [begin(i), end(i)) each. done(tile) is called after each that is
-// not empty but the last, and then the sums start again from 0; true when there was a last one, which the tile holds.
+// Ranges of tokens to sum over: ranges.count() of them, [begin(i), end(i)) each. done(tile) is called after each that
+// is not empty but the last, and then the sums start again from 0; true when there was a last one, which the tile
+// holds.
 template <class Tile, class Ranges, class Done>
 __device__ bool multiply_ranges(Tile &tile, const Ranges &ranges, Done &&done) {
     struct Slab {

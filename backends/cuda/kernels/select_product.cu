@@ -321,7 +321,8 @@ private:
         }
     }
 
-    void compute_rows(const speft_product_score &score, std::uint64_t row, std::uint64_t rows, std::uint64_t size) const {
+    void compute_rows(const speft_product_score &score, std::uint64_t row, std::uint64_t rows,
+                      std::uint64_t size) const {
         check(cudaMemsetAsync(scores_, 0, size * sizeof *scores_, device_.stream), "select_product");
         for (std::uint64_t index = 0; index < score.count; ++index) {
             const speft_product_factors &part = score.parts[index];
@@ -350,8 +351,8 @@ private:
         set_threshold({0, 0, k});
         unsigned digits = most_digits;
         for (const unsigned shift : digit_shifts) {
-            run_kernel(count_blocks(device_, size_, 16 * block_threads), count_digits, candidates_.keys, size_, threshold_,
-                       shift, digits, histogram_);
+            run_kernel(count_blocks(device_, size_, 16 * block_threads), count_digits, candidates_.keys, size_,
+                       threshold_, shift, digits, histogram_);
             run_kernel(1, choose_digit, histogram_, digits, threshold_);
             digits = 1024;
         }
