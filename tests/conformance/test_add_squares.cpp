@@ -28,7 +28,8 @@ const std::vector<Shape> shapes = {
     {16, 8, {1, 1, 1}},   {49, 17, {17, 0, 16, 1}}, {191, 9, {3, 4}},
     {193, 48, {2, 31}},   {8, 194, {7, 33}}, {30, 20, {256, 600, 1}},
     {20, 30, {513, 257, 512}}};
-const Shape several_tiles = {400, 205, {5, 0, 1, 40, 300}};
+// Whole vectors in a row, where rows are aligned at all.
+const Shape several_tiles = {400, 208, {5, 0, 1, 40, 300}};
 
 struct Case {
     Shape shape;
