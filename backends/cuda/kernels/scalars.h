@@ -8,7 +8,9 @@ namespace speft::cuda {
 
 // visitor(Scalar{}) for the type that `type` numbers; the core gives no other number. The host's code has visitors that
 // only the host can call.
+#ifdef __CUDACC__
 #pragma nv_exec_check_disable
+#endif
 template <class Visitor>
 SPEFT_HOST_DEVICE inline void visit_scalar(std::int32_t type, Visitor &&visitor) {
     if (type == SPEFT_SCALAR_FLOAT32)
