@@ -109,9 +109,9 @@ constexpr speft_backend_implementation of_multiply_quantized[] = {
 // multiply
 constexpr speft_backend_implementation of_multiply[] = {
     with_scratch<speft_multiply, multiply_by_cublas, multiply_by_cublas_scratch>("cublas", refuse_cublas),
-    without_scratch<speft_multiply, multiply_on_tensor_cores>("tensor_cores", refuse_tensor_cores),
-    without_scratch<speft_multiply, multiply>("tiled")};
-constexpr speft_backend_implementation of_add_gram[] = {without_scratch<speft_add_gram, add_gram>("tiled")};
+    without_scratch<speft_multiply, multiply_on_tensor_cores>("tensor_core", refuse_multiply_on_tensor_cores),
+    without_scratch<speft_multiply, multiply>("tiles")};
+constexpr speft_backend_implementation of_add_gram[] = {without_scratch<speft_add_gram, add_gram>("tiles")};
 
 // multiply_sparse
 constexpr speft_backend_implementation of_multiply_sparse[] = {
@@ -119,7 +119,7 @@ constexpr speft_backend_implementation of_multiply_sparse[] = {
 
 // factorization
 constexpr speft_backend_implementation of_factorize[] = {
-    with_scratch<speft_factorize, factorize, factorize_scratch>("tiled")};
+    with_scratch<speft_factorize, factorize, factorize_scratch>("tiles")};
 constexpr speft_backend_implementation of_find_eigenvectors[] = {
     with_scratch<speft_find_eigenvectors, find_eigenvectors_by_cusolver, find_eigenvectors_by_cusolver_scratch>(
         "cusolver", refuse_cusolver),

@@ -88,7 +88,7 @@ std::uint64_t multiply_quantized_scratch(const speft_backend_device &device,
 // multiply.cu
 void multiply(speft_backend_device &device, const speft_multiply &arguments, void *scratch);
 // NULL when both factors are of the tensor cores' type, else why not.
-const char *refuse_tensor_cores(const speft_backend_device *device, const void *arguments);
+const char *refuse_multiply_on_tensor_cores(const speft_backend_device *device, const void *arguments);
 void multiply_on_tensor_cores(speft_backend_device &device, const speft_multiply &arguments, void *scratch);
 void add_gram(speft_backend_device &device, const speft_add_gram &arguments, void *scratch);
 

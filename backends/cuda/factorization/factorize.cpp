@@ -1,9 +1,9 @@
-// The best approximation of a matrix by one of lower rank, as core/base/low_rank.h describes it. The matrix stays on the
-// device, and nearly all arithmetic with it: products of it with some vectors. These are made orthonormal on the host,
-// and eigenvectors of their Gram matrix are found there: masks are chosen rarely.
+// The best approximation of a matrix by one of lower rank, as core/base/low_rank.h describes it. The matrix stays on
+// the device, and nearly all arithmetic with it: products of it with some vectors. These are made orthonormal on the
+// host, and eigenvectors of their Gram matrix are found there: masks are chosen rarely.
 //
-// Scratch: the vectors of both sides, and the Gram matrix in float64. The host holds the vectors of one side, twice, and
-// what linear_algebra.h says that Eigen takes; it grows with a side of the matrix, never with the matrix.
+// Scratch: the vectors of both sides, and the Gram matrix in float64. The host holds the vectors of one side, twice,
+// and what linear_algebra.h says that Eigen takes; it grows with a side of the matrix and the rank.
 #include <algorithm>
 #include <cmath>
 #include <string>

@@ -1,9 +1,9 @@
-// The leading eigenvectors of a symmetric matrix, in double precision: by cuSOLVER where there is one, else on the host,
-// by LAPACK where there is one, else by Eigen. The host prepares the matrix and picks the vectors either way: beside the
-// eigenproblem that takes no time.
+// The leading eigenvectors of a symmetric matrix, in double precision: by cuSOLVER where there is one, else on the
+// host, by LAPACK where there is one, else by Eigen. The host prepares the matrix and picks the vectors either way:
+// beside the eigenproblem that takes no time.
 //
-// Scratch of cuSOLVER: a matrix of doubles and its work space. The host holds the matrix, in float32 and in doubles, and
-// what core/base/algebra takes: it grows with the matrix.
+// Scratch of cuSOLVER: a matrix of doubles and its work space. The host holds the matrix, in float32 and in doubles,
+// and what core/base/algebra takes: it grows with the matrix.
 #include <string>
 #include <vector>
 

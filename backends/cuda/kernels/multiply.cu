@@ -1,11 +1,12 @@
 // Dense products. A block computes a square tile of the target: strips of both factors pass through shared memory, two
 // at a time, so that one is fetched while the other is multiplied.
 //
-// `tiled` multiplies in float32, of all types, which are converted as they are fetched. `tensor_cores` takes bfloat16
+// `tiles` multiplies in float32, of all types, which are converted as they are fetched. `tensor_core` takes bfloat16
 // as it is. Neither depends on the alignment of its arrays; the latter fetches and stores more at once where it can.
 #include <type_traits>
 
 #include "backends/cuda/kernels/launch.h"
+#include "backends/cuda/kernels/lower_tiles.h"
 #include "backends/cuda/kernels/products.h"
 #include "backends/cuda/kernels/scalars.h"
 #include "backends/cuda/kernels/tensor_core.h"
@@ -397,7 +398,7 @@ void multiply(speft_backend_device &device, const speft_multiply &arguments, voi
     multiply_by_tiles(device, "multiply", product_of(arguments));
 }
 
-const char *refuse_tensor_cores(const speft_backend_device *, const void *arguments) {
+const char *refuse_multiply_on_tensor_cores(const speft_backend_device *, const void *arguments) {
     const auto &m = *static_cast<const speft_multiply *>(arguments);
     return m.a_type == SPEFT_SCALAR_BFLOAT16 && m.b_type == SPEFT_SCALAR_BFLOAT16 ? nullptr
                                                                                   : "both factors must be bfloat16";

@@ -1,5 +1,5 @@
-// Products of factors of one type by cuBLAS, summed in float32; TF32 is not among what is asked for. A matrix by rows is
-// its transpose by columns: target' = b'·a'.
+// Products of factors of one type by cuBLAS, summed in float32, of which TF32 is no part. A matrix by rows is its
+// transpose by columns: target' = b'·a'.
 //
 // Scratch: cuBLAS's work space, of its own alignment; with one that is given its answers do not depend on what else
 // runs. A handle that is made while a stream is captured spoils the capture: a product comes before.
