@@ -1,4 +1,4 @@
-// The host's side of CUDA, of one device whose memory is this process's.
+// The host's side of CUDA, of one device whose memory is a part of this process's.
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
@@ -8,11 +8,10 @@
 #include <new>
 #include <set>
 
+#include "tests/emulation/arena.h"
 #include "tests/emulation/device.h"
 
 namespace {
-
-constexpr std::uint64_t alignment = 256;
 
 thread_local cudaError_t last_error = cudaSuccess;
 
@@ -56,7 +55,7 @@ bool is_on_device(const void *memory, std::size_t bytes) {
     return known().any_memory || count_bytes(memory) >= static_cast<std::int64_t>(bytes);
 }
 
-bool is_on_host(const void *memory) { return known().any_memory || count_bytes(memory) <= 0; }
+bool is_on_host(const void *memory) { return known().any_memory || !emulation::is_in_arena(memory); }
 
 bool is_stream(cudaStream_t stream) {
     if (reinterpret_cast<std::uintptr_t>(stream) <= 2) return true;  // default, legacy, per thread
@@ -140,6 +139,8 @@ void check_pointer(const void *pointer, const void *kernel) {
              pointer);
 }
 
+bool shares_memory() { return known().any_memory; }
+
 std::size_t allowed_shared_bytes(const void *kernel) {
     const std::lock_guard lock(known().mutex);
     const auto found = known().shared_bytes.find(kernel);
@@ -202,16 +203,15 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, vo
     return remember(attribute == cudaMemPoolAttrReleaseThreshold ? cudaSuccess : cudaErrorInvalidValue);
 }
 
-// From the heap, and no more than was asked for, so that the address sanitizer sees what is beside it.
 cudaError_t cudaMallocAsync(void **memory, std::size_t bytes, cudaStream_t stream) {
     if (use(stream) != cudaSuccess) return cudaErrorInvalidResourceHandle;
     *memory = nullptr;
     if (bytes == 0) return cudaSuccess;
     Known &all = known();
     const std::lock_guard lock(all.mutex);
-    if (bytes > std::size_t{1} << 40 || bytes > all.limit - all.used ||
-        posix_memalign(memory, alignment, bytes) != 0)
+    if (bytes > all.limit - all.used || !(*memory = emulation::take_memory(bytes)))
         return remember(cudaErrorMemoryAllocation);
+    const emulation::DeviceAtWork at_work;
     memset(*memory, 0xff, bytes);
     all.memory.emplace(reinterpret_cast<std::uintptr_t>(*memory), bytes);
     all.used += bytes;
@@ -226,8 +226,8 @@ cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream) {
     const auto found = all.memory.find(reinterpret_cast<std::uintptr_t>(memory));
     if (found == all.memory.end()) emulation::fail("%p is freed, which is not the device's memory", memory);
     all.used -= found->second;
+    emulation::return_memory(memory, found->second);
     all.memory.erase(found);
-    std::free(memory);
     return cudaSuccess;
 }
 
@@ -240,6 +240,7 @@ cudaError_t cudaMemcpyAsync(void *target, const void *source, std::size_t bytes,
         (!(to_device ? is_on_device(target, bytes) : is_on_host(target)) ||
          !(from_device ? is_on_device(source, bytes) : is_on_host(source))))
         return remember(cudaErrorInvalidValue);
+    const emulation::DeviceAtWork at_work;
     if (bytes > 0) memmove(target, source, bytes);
     return cudaSuccess;
 }
@@ -248,6 +249,7 @@ cudaError_t cudaMemsetAsync(void *memory, int value, std::size_t bytes, cudaStre
     if (use(stream) != cudaSuccess) return cudaErrorInvalidResourceHandle;
     if (bytes == 0) return cudaSuccess;
     if (!is_on_device(memory, bytes)) return remember(cudaErrorInvalidValue);
+    const emulation::DeviceAtWork at_work;
     memset(memory, value, bytes);
     return cudaSuccess;
 }

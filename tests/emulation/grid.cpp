@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <vector>
 
+#include "tests/emulation/arena.h"
 #include "tests/emulation/device.h"
 #include "tests/emulation/fiber.h"
 
@@ -62,7 +62,6 @@ struct Order {
 // The launch that runs. Everything is kept for the next one; never destroyed, as a fiber's stack may be in use while
 // the process ends.
 struct Grid {
-    std::mutex mutex;
     std::uint64_t launches = 0, orders = 0;
     const void *kernel = nullptr;
     Body body = nullptr;
@@ -335,7 +334,7 @@ cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, std::si
         return fail_launch(cudaErrorInvalidValue);
 
     Grid &all = grid();
-    const std::lock_guard lock(all.mutex);
+    const DeviceAtWork at_work;
     const DeviceEnvironment environment;
     all.kernel = kernel;
     all.body = body;
