@@ -10,14 +10,20 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <set>
+#include <string>
 #include <vector>
 
 namespace {
 
 constexpr unsigned full = 0xffffffffu;
+
+constexpr std::size_t memory_limit = 64 << 20;
+[[maybe_unused]] const int limited = setenv("SPEFT_EMULATED_MEMORY", std::to_string(memory_limit).c_str(), 1);
 
 template <class Element>
 class DeviceArray {
@@ -160,13 +166,14 @@ __global__ void differ_in_a_warp() {
         __shfl_sync(full, 1, 0);
 }
 
-// Whether `body` ends a process of its own by an abort.
+// How a process of its own that runs `body` ends: waitpid's status, 0 for one that goes well.
 template <class Body>
-bool aborts(Body &&body) {
+int run_apart(Body &&body) {
     const pid_t child = fork();
     BOOST_REQUIRE(child >= 0);
     if (child == 0) {
         std::signal(SIGABRT, SIG_DFL);
+        std::signal(SIGSEGV, SIG_DFL);
         if (!std::freopen("/dev/null", "w", stderr)) _exit(2);
         alarm(60);
         body();
@@ -174,7 +181,18 @@ bool aborts(Body &&body) {
     }
     int status = 0;
     BOOST_REQUIRE(waitpid(child, &status, 0) == child);
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+    return status;
+}
+
+template <class Body>
+bool dies_of(int signal, Body &&body) {
+    const int status = run_apart(body);
+    return WIFSIGNALED(status) && WTERMSIG(status) == signal;
+}
+
+template <class Body>
+bool aborts(Body &&body) {
+    return dies_of(SIGABRT, body);
 }
 
 }  // namespace
@@ -307,6 +325,65 @@ BOOST_AUTO_TEST_CASE(refuses_what_a_device_refuses) {
     BOOST_TEST(cudaMemcpyAsync(&on_host, visits, 4, cudaMemcpyDeviceToHost, nullptr) == cudaSuccess);
     BOOST_TEST(on_host == 1u);
 }
+
+BOOST_AUTO_TEST_CASE(hides_memory_from_the_host) {
+    const DeviceArray<unsigned> values(3, 7);
+    const volatile unsigned *const seen = values;
+    unsigned *const written = values;
+    const auto count = [&] { run(1, 3, 0, count_up, written); };
+    BOOST_TEST(dies_of(SIGSEGV, [&] { static_cast<void>(seen[1]); }));
+    BOOST_TEST(dies_of(SIGSEGV, [&] { written[1] = 0; }));
+    BOOST_TEST(dies_of(SIGSEGV, [&] {
+        count();
+        static_cast<void>(seen[0]);
+    }));
+    BOOST_TEST(run_apart(count) == 0);
+    BOOST_TEST(values.read() == std::vector<unsigned>(3, 7));
+    BOOST_TEST(cudaMemsetAsync(values, 0, 8, nullptr) == cudaSuccess);
+    BOOST_TEST(values.read() == (std::vector<unsigned>{0, 0, 7}));
+}
+
+BOOST_AUTO_TEST_CASE(gives_out_memory_again) {
+    constexpr std::size_t bytes = memory_limit / 8 * 5;
+    const DeviceArray<unsigned> kept(5, 9);
+    for (int round = 0; round < 8; ++round) {
+        void *memory = nullptr, *more = nullptr;
+        BOOST_TEST(cudaMallocAsync(&memory, bytes, nullptr) == cudaSuccess);
+        BOOST_TEST(reinterpret_cast<std::uintptr_t>(memory) % 256 == 0u);
+        BOOST_TEST(cudaMallocAsync(&more, bytes, nullptr) == cudaErrorMemoryAllocation);
+        BOOST_TEST(!more);
+        cudaGetLastError();
+        std::vector<unsigned char> image(bytes);
+        BOOST_TEST(cudaMemcpyAsync(image.data(), memory, bytes, cudaMemcpyDeviceToHost, nullptr) == cudaSuccess);
+        BOOST_TEST((std::count(image.begin(), image.end(), 0xff) == static_cast<std::ptrdiff_t>(bytes)));
+        BOOST_TEST(cudaMemsetAsync(memory, 0, bytes, nullptr) == cudaSuccess);
+        BOOST_TEST(cudaFreeAsync(memory, nullptr) == cudaSuccess);
+        BOOST_TEST(cudaMemcpyAsync(image.data(), memory, 1, cudaMemcpyDeviceToHost, nullptr) == cudaErrorInvalidValue);
+        cudaGetLastError();
+    }
+    std::vector<std::unique_ptr<DeviceArray<unsigned>>> pieces;
+    for (unsigned i = 0; i < 300; ++i) {
+        pieces.push_back(std::make_unique<DeviceArray<unsigned>>(i * 37 % 1000 + 1, i));
+        if (i % 3 == 2) pieces[i / 2].reset();
+    }
+    for (unsigned i = 0; i < pieces.size(); ++i)
+        if (pieces[i]) BOOST_TEST(pieces[i]->read() == std::vector<unsigned>(i * 37 % 1000 + 1, i));
+    BOOST_TEST(kept.read() == std::vector<unsigned>(5, 9));
+}
+
+#ifdef __SANITIZE_ADDRESS__
+BOOST_AUTO_TEST_CASE(tells_of_bounds) {
+    const DeviceArray<unsigned> before(1), values(7), behind(1);
+    BOOST_TEST(run_apart([&] { run(1, 7, 0, count_up, values); }) == 0);
+    BOOST_TEST(run_apart([&] { run(1, 8, 0, count_up, values); }) != 0);
+    BOOST_TEST(run_apart([&] { run(1, 1, 0, +[](unsigned *place) { --place[-1]; }, values); }) != 0);
+    BOOST_TEST(run_apart([&] {
+        auto place = new DeviceArray<unsigned *>(1, static_cast<unsigned *>(values));
+        cudaFreeAsync(values, nullptr);
+        run(1, 1, 0, +[](unsigned **of) { ++**of; }, *place);
+    }) != 0);
+}
+#endif
 
 BOOST_AUTO_TEST_CASE(tells_of_wrong_kernels) {
     BOOST_TEST(aborts([] { run(1, 64, 0, wait_at_two_barriers); }));
