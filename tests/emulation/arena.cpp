@@ -30,7 +30,9 @@ constexpr std::uintptr_t quarantine = 64 << 20;  // of memory that was freed, fo
 constexpr std::uintptr_t quarantine = 0;
 #endif
 
-constexpr std::uintptr_t round_up(std::uintptr_t value, std::uintptr_t unit) { return (value + unit - 1) / unit * unit; }
+constexpr std::uintptr_t round_up(std::uintptr_t value, std::uintptr_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
 
 // With its gap.
 constexpr std::uintptr_t measure(std::size_t bytes) { return round_up(bytes, alignment) + gap; }
