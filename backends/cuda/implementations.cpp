@@ -126,6 +126,20 @@ constexpr speft_backend_implementation of_find_eigenvectors[] = {
     without_scratch<speft_find_eigenvectors, find_eigenvectors_by_lapack>("lapack", refuse_lapack),
     without_scratch<speft_find_eigenvectors, find_eigenvectors>("host")};
 
+// select_top
+const char *refuse_bracketing(const speft_backend_device *, const void *arguments) {
+    return refuse_to_bracket(*static_cast<const speft_select_top *>(arguments));
+}
+constexpr speft_backend_implementation of_select_top[] = {
+    with_scratch<speft_select_top, select_top_bracketed, select_top_bracketed_scratch>("bracketed", refuse_bracketing),
+    with_scratch<speft_select_top, select_top, select_top_scratch>("radix")};
+constexpr speft_backend_implementation of_select_rows[] = {
+    with_scratch<speft_select_rows, select_rows, select_rows_scratch>("radix")};
+
+// select_random
+constexpr speft_backend_implementation of_select_random[] = {
+    with_scratch<speft_select_random, select_random, select_random_scratch>("buckets")};
+
 struct Listed {
     const speft_backend_implementation *first = nullptr;
     std::uint32_t count = 0;
@@ -178,6 +192,11 @@ Listed list(std::int32_t operation) {
     // factorization
     case SPEFT_OPERATION_FACTORIZE: return all(of_factorize);
     case SPEFT_OPERATION_FIND_EIGENVECTORS: return all(of_find_eigenvectors);
+    // select_top
+    case SPEFT_OPERATION_SELECT_TOP: return all(of_select_top);
+    case SPEFT_OPERATION_SELECT_ROWS: return all(of_select_rows);
+    // select_random
+    case SPEFT_OPERATION_SELECT_RANDOM: return all(of_select_random);
     default: return {};
     }
 }

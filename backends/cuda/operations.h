@@ -114,4 +114,18 @@ void find_eigenvectors_by_cusolver(speft_backend_device &device, const speft_fin
 std::uint64_t find_eigenvectors_by_cusolver_scratch(const speft_backend_device &device,
                                                     const speft_find_eigenvectors &arguments);
 
+// select_top.cu
+void select_top(speft_backend_device &device, const speft_select_top &arguments, void *scratch);
+std::uint64_t select_top_scratch(const speft_backend_device &device, const speft_select_top &arguments);
+// NULL, or why sampling would not help.
+const char *refuse_to_bracket(const speft_select_top &arguments);
+void select_top_bracketed(speft_backend_device &device, const speft_select_top &arguments, void *scratch);
+std::uint64_t select_top_bracketed_scratch(const speft_backend_device &device, const speft_select_top &arguments);
+void select_rows(speft_backend_device &device, const speft_select_rows &arguments, void *scratch);
+std::uint64_t select_rows_scratch(const speft_backend_device &device, const speft_select_rows &arguments);
+
+// select_random.cu
+void select_random(speft_backend_device &device, const speft_select_random &arguments, void *scratch);
+std::uint64_t select_random_scratch(const speft_backend_device &device, const speft_select_random &arguments);
+
 }  // namespace speft::cuda

@@ -5,6 +5,7 @@
 
 #include "backends/cpu/scalar_types.h"
 #include "core/base/score.h"
+#include "core/base/score_bracket.h"
 
 namespace speft::cpu {
 namespace {

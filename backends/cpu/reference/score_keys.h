@@ -9,11 +9,6 @@
 
 namespace speft::cpu {
 
-// Whether its scores are computed of a row's and a column's factors.
-constexpr bool has_factors(std::int32_t formula) {
-    return formula == SPEFT_SCORE_SCALED_WEIGHT || formula == SPEFT_SCORE_LOW_RANK || formula == SPEFT_SCORE_MOMENTUM;
-}
-
 // scores[i] is that of the scalar first + i, NaN where it is excluded.
 void compute_scores(const speft_score &score, std::uint64_t first, std::uint64_t count, float *scores);
 

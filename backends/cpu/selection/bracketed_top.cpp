@@ -3,7 +3,6 @@
 // Whether the bound was good is known by counting: when too few reach it, or too many, the reference selects instead.
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <limits>
 #include <span>
 
@@ -13,50 +12,13 @@
 #include "backends/cpu/selection/kth_largest.h"
 #include "backends/cpu/selection/right_factors.h"
 #include "backends/cpu/selection/score_bound.h"
-#include "core/base/random.h"
+#include "core/base/score_bracket.h"
 #include "core/base/status.h"
 
 namespace speft::cpu {
 namespace {
 
-// Cache lines of sums, one at a random place of each stride over all tensors; every scalar where there are few.
-struct Sample {
-    static constexpr std::uint64_t line = 16;
-    std::uint64_t stride;
-    std::uint64_t lines;
-
-    explicit Sample(std::uint64_t total) {
-        constexpr std::uint64_t fewest = 512, most = 8192, scalars_a_line = 256;
-        stride = std::max(line, total / std::clamp(total / scalars_a_line, fewest, most));
-        lines = (total + stride - 1) / stride;
-    }
-
-    std::uint64_t size() const { return lines * line; }
-    std::uint64_t begin_of(std::uint64_t index) const { return index * stride + mix64(index) % (stride - line + 1); }
-};
-
-// How many times the deviation of independent draws that of a sample is: neighbours have like scores, and may have
-// about the same one where it comes from their row; then a line is worth one draw.
-double judge_deviation(const speft_select_top &arguments) {
-    static_assert(Sample::line == 4 * 4);
-    return std::any_of(arguments.scores, arguments.scores + arguments.tensors,
-                       [](const speft_score &score) { return has_factors(score.formula); })
-               ? 4
-               : 2;
-}
-
-// What a count of which `expected` are expected exceeds about once in 30,000 times: four standard deviations more.
-double widen(double expected, double deviation) { return expected + 4 * deviation * std::sqrt(expected) + 16; }
-
-// How many low bits are 0 in the key of every number of a tensor: those that its type does not have.
-unsigned count_zero_bits(const speft_score &score) {
-    if (score.formula != SPEFT_SCORE_ABS_WEIGHT && score.formula != SPEFT_SCORE_NEGATIVE_ABS_WEIGHT) return 0;
-    switch (score.weights_type) {
-    case SPEFT_SCALAR_BFLOAT16: return 16;
-    case SPEFT_SCALAR_FLOAT16: return 13;
-    default: return 0;
-    }
-}
+constexpr std::uint64_t most_lines = 8192;  // of a sample
 
 // What one run of scalars gives.
 struct Run {
@@ -72,21 +34,17 @@ struct Run {
 struct Plan {
     Pieces runs{longest_run};
     std::vector<std::uint64_t> ends;  // of each tensor, in the order of all scalars
-    Sample sample;
-    std::uint64_t bound_rank;  // which of the sample is the bound
-    std::uint64_t capacity;    // how many survivors there is room for
+    ScoreSample sample;
+    ScoreBracket bracket;
     std::vector<std::uint64_t> right_begin{0};  // of each tensor among all right factors, and past the last
 
-    explicit Plan(const speft_select_top &arguments) : ends(sum_counts(arguments)), sample(ends.back()) {
+    explicit Plan(const speft_select_top &arguments)
+        : ends(sum_counts(arguments)), sample(ends.back(), most_lines),
+          bracket(arguments.scores, arguments.tensors, ends.back(), arguments.k, sample) {
         for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor) {
             runs.add(arguments.scores[tensor].count);
             right_begin.push_back(right_begin.back() + count_right_factors(arguments.scores[tensor]));
         }
-        const double scalars_a_sample = static_cast<double>(total()) / static_cast<double>(sample.size());
-        const double deviation = judge_deviation(arguments);
-        const double rank = widen(static_cast<double>(arguments.k) / scalars_a_sample, deviation);
-        bound_rank = std::min(static_cast<std::uint64_t>(rank), sample.size());
-        capacity = std::min(static_cast<std::uint64_t>(widen(rank, deviation) * scalars_a_sample), total());
     }
 
     std::uint64_t total() const { return ends.back(); }
@@ -95,7 +53,7 @@ struct Plan {
     // and the right factors once more.
     std::uint64_t scratch_bytes() const {
         return static_cast<std::uint64_t>(runs.count()) * sizeof(Run) +
-               (sample.size() + 2 * capacity) * sizeof(std::uint32_t) + right_begin.back() * sizeof(float);
+               (sample.size() + 2 * bracket.capacity) * sizeof(std::uint32_t) + right_begin.back() * sizeof(float);
     }
 
 private:
@@ -115,8 +73,8 @@ public:
         : device_(device), arguments_(arguments), filter_(filter), plan_(arguments),
           runs_(static_cast<Run *>(scratch)),
           sample_(reinterpret_cast<std::uint32_t *>(runs_ + plan_.runs.count())),
-          keys_(sample_ + plan_.sample.size()), indices_(keys_ + plan_.capacity),
-          right_(reinterpret_cast<float *>(indices_ + plan_.capacity)) {
+          keys_(sample_ + plan_.sample.size()), indices_(keys_ + plan_.bracket.capacity),
+          right_(reinterpret_cast<float *>(indices_ + plan_.bracket.capacity)) {
         for (std::uint64_t tensor = 0; tensor < arguments.tensors; ++tensor)
             zero_bits_ = std::min(zero_bits_, count_zero_bits(arguments.scores[tensor]));
     }
@@ -126,7 +84,7 @@ public:
         find_bound();
         collect_survivors();
         const std::uint64_t survivors = reserved_.load();
-        if (survivors < arguments_.k || survivors > plan_.capacity) return select_by_reference();
+        if (survivors < arguments_.k || survivors > plan_.bracket.capacity) return select_by_reference();
         *arguments_.eligible = plan_.total() - nans_.load();
         find_threshold(survivors);
         count_ties();
@@ -147,17 +105,17 @@ private:
         });
         const KeyRange all{0, std::numeric_limits<std::uint32_t>::max(), zero_bits_};
         bound_ = std::max(lowest_key,
-                          find_kth_largest(device_, {sample_, plan_.sample.size()}, plan_.bound_rank, all));
+                          find_kth_largest(device_, {sample_, plan_.sample.size()}, plan_.bracket.bound_rank, all));
         for (std::uint64_t tensor = 0; tensor < arguments_.tensors; ++tensor)
             bounds_.emplace_back(arguments_.scores[tensor], bound_);
     }
 
     // A line may go on in the next tensor. Past the last there are keys of 0, which are never selected.
     void sample_line(std::uint64_t line) {
-        std::uint32_t *const keys = sample_ + line * Sample::line;
-        std::fill_n(keys, Sample::line, 0u);
+        std::uint32_t *const keys = sample_ + line * ScoreSample::line;
+        std::fill_n(keys, ScoreSample::line, 0u);
         std::uint64_t at = plan_.sample.begin_of(line);
-        const std::uint64_t end = std::min(at + Sample::line, plan_.total());
+        const std::uint64_t end = std::min(at + ScoreSample::line, plan_.total());
         auto tensor = static_cast<std::uint64_t>(std::upper_bound(plan_.ends.begin(), plan_.ends.end(), at) -
                                                  plan_.ends.begin());
         for (std::uint64_t taken = 0; at < end; ++tensor) {
@@ -193,7 +151,7 @@ private:
     }
 
     void collect(std::int64_t index) {
-        if (reserved_.load(std::memory_order_relaxed) > plan_.capacity) return;
+        if (reserved_.load(std::memory_order_relaxed) > plan_.bracket.capacity) return;
         const Piece piece = plan_.runs[index];
         const speft_score &score = arguments_.scores[piece.array];
         const auto size = static_cast<std::uint32_t>(piece.end - piece.begin);
@@ -214,7 +172,7 @@ private:
 
         Run &run = runs_[index];
         run = {.first = reserved_.fetch_add(found.count, std::memory_order_relaxed), .count = found.count};
-        if (run.first + run.count > plan_.capacity) return;
+        if (run.first + run.count > plan_.bracket.capacity) return;
         std::uint32_t *const indices = indices_ + run.first, *const keys = keys_ + run.first;
         for (std::uint32_t i = 0; i < found.count; ++i)
             indices[i] = static_cast<std::uint32_t>(piece.begin + offsets[i]);

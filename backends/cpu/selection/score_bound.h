@@ -7,11 +7,9 @@
 #include "backends/cpu/selection/score_filter.h"
 #include "core/base/scalar.h"
 #include "core/base/score.h"
+#include "core/base/score_bracket.h"
 
 namespace speft::cpu {
-
-// The key of −inf, and the lowest that is selected.
-inline constexpr std::uint32_t lowest_key = 0x00800000u;
 
 // The inverse of rank_key on the keys of numbers.
 inline float score_of(std::uint32_t key) {
@@ -51,21 +49,6 @@ public:
     }
 
 private:
-    // The lowest bits in [0, infinity] that, as a scalar, score at least `key`; past infinity's when none do. As a
-    // magnitude grows its score never falls, since roundings keep order.
-    template <class Bits, class Score>
-    static Bits find_lowest_magnitude(Bits infinity, std::uint32_t key, Score score) {
-        Bits low = 0, high = static_cast<Bits>(infinity + 1);
-        while (low < high) {
-            const auto middle = static_cast<Bits>(low + (high - low) / 2);
-            if (rank_key(score(middle)) >= key)
-                high = middle;
-            else
-                low = static_cast<Bits>(middle + 1);
-        }
-        return low;
-    }
-
     // Ranking by |sum/total_weight| as by |sum| needs a divisor that keeps order and makes no NaN.
     bool has_plain_gradients() const {
         return score_->formula == SPEFT_SCORE_ABS_GRADIENT && score_->total_weight > 0 &&
