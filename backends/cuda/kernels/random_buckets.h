@@ -27,7 +27,7 @@ struct RandomBuckets {
 
     SPEFT_HOST_DEVICE std::uint64_t count() const { return rows * buckets; }
     SPEFT_HOST_DEVICE std::uint64_t find(std::uint64_t row, std::uint32_t image) const {
-        return row * buckets + (image >> width_bits);
+        return row * buckets + (std::uint64_t{image} >> width_bits);
     }
     // The first value of a bucket of its row, and the first past it.
     SPEFT_HOST_DEVICE std::uint64_t begin_of(std::uint64_t bucket) const { return bucket % buckets << width_bits; }
