@@ -38,6 +38,14 @@ constexpr speft_backend_implementation with_scratch(const char *name, Refusal re
 constexpr speft_backend_implementation of_scale[] = {without_scratch<speft_scale, scale>("grouped")};
 constexpr speft_backend_implementation of_sum_squares[] = {
     with_scratch<speft_sum_squares, sum_squares, sum_squares_scratch>("grouped")};
+constexpr speft_backend_implementation of_add_values[] = {without_scratch<speft_add_values, add_values>("vectors")};
+constexpr speft_backend_implementation of_add_column_squares[] = {
+    with_scratch<speft_add_column_squares, add_column_squares, add_column_squares_scratch>("split")};
+constexpr speft_backend_implementation of_take[] = {without_scratch<speft_take, take>("words")};
+constexpr speft_backend_implementation of_find_indices[] = {
+    without_scratch<speft_find_indices, find_indices>("tiles")};
+constexpr speft_backend_implementation of_combine_indices[] = {
+    with_scratch<speft_combine_indices, combine_indices, combine_indices_scratch>("merge_path")};
 
 // steps
 constexpr speft_backend_implementation of_step_adamw[] = {without_scratch<speft_step_adamw, step_adamw>("grouped")};
@@ -70,16 +78,6 @@ constexpr speft_backend_implementation of_select_product[] = {
     with_scratch<speft_select_product, select_product_on_tensor_cores, select_product_scratch>(
         "tensor_core", refuse_selection_on_tensor_cores),
     with_scratch<speft_select_product, select_product, select_product_scratch>("tiles")};
-
-// accumulate
-constexpr speft_backend_implementation of_add_values[] = {without_scratch<speft_add_values, add_values>("vectors")};
-constexpr speft_backend_implementation of_add_column_squares[] = {
-    with_scratch<speft_add_column_squares, add_column_squares, add_column_squares_scratch>("split")};
-constexpr speft_backend_implementation of_take[] = {without_scratch<speft_take, take>("words")};
-constexpr speft_backend_implementation of_find_indices[] = {
-    without_scratch<speft_find_indices, find_indices>("tiles")};
-constexpr speft_backend_implementation of_combine_indices[] = {
-    with_scratch<speft_combine_indices, combine_indices, combine_indices_scratch>("merge_path")};
 
 // segments
 constexpr speft_backend_implementation of_capture[] = {without_scratch<speft_capture, capture>("grouped")};
@@ -155,6 +153,11 @@ Listed list(std::int32_t operation) {
     // arrays
     case SPEFT_OPERATION_SCALE: return all(of_scale);
     case SPEFT_OPERATION_SUM_SQUARES: return all(of_sum_squares);
+    case SPEFT_OPERATION_ADD_VALUES: return all(of_add_values);
+    case SPEFT_OPERATION_ADD_COLUMN_SQUARES: return all(of_add_column_squares);
+    case SPEFT_OPERATION_TAKE: return all(of_take);
+    case SPEFT_OPERATION_FIND_INDICES: return all(of_find_indices);
+    case SPEFT_OPERATION_COMBINE_INDICES: return all(of_combine_indices);
     // steps
     case SPEFT_OPERATION_STEP_ADAMW: return all(of_step_adamw);
     case SPEFT_OPERATION_STEP_SGD: return all(of_step_sgd);
@@ -167,12 +170,6 @@ Listed list(std::int32_t operation) {
     case SPEFT_OPERATION_ADD_PRODUCT: return all(of_add_product);
     case SPEFT_OPERATION_ADD_EXAMPLE_SQUARES: return all(of_add_example_squares);
     case SPEFT_OPERATION_SELECT_PRODUCT: return all(of_select_product);
-    // accumulate
-    case SPEFT_OPERATION_ADD_VALUES: return all(of_add_values);
-    case SPEFT_OPERATION_ADD_COLUMN_SQUARES: return all(of_add_column_squares);
-    case SPEFT_OPERATION_TAKE: return all(of_take);
-    case SPEFT_OPERATION_FIND_INDICES: return all(of_find_indices);
-    case SPEFT_OPERATION_COMBINE_INDICES: return all(of_combine_indices);
     // segments
     case SPEFT_OPERATION_CAPTURE: return all(of_capture);
     case SPEFT_OPERATION_MERGE: return all(of_merge);
