@@ -186,7 +186,7 @@ public:
     __device__ void multiply(unsigned buffer) {
         const float *const rows = slab(buffer) + threadIdx.x / 16 * 4;
         const float *const columns = slab(buffer) + slab_size + threadIdx.x % 16 * 4;
-#pragma unroll 4
+#pragma unroll 2
         for (unsigned token = 0; token < slab_tokens; ++token) {
             float a[8], b[8];
             load(rows + token * tile_side, a);
