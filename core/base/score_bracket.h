@@ -83,7 +83,8 @@ private:
     // about the same one where it comes from their row; then a line is worth one draw.
     static double judge_deviation(const speft_score *scores, std::uint64_t tensors) {
         static_assert(ScoreSample::line == 4 * 4);
-        return std::any_of(scores, scores + tensors, [](const speft_score &score) { return has_factors(score.formula); })
+        return std::any_of(scores, scores + tensors,
+                           [](const speft_score &score) { return has_factors(score.formula); })
                    ? 4
                    : 2;
     }

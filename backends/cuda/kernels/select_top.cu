@@ -4,8 +4,8 @@
 // "radix": histograms of all keys find the key of the k-th largest digit by digit; one pass counts what each tile gives
 // and one writes it. It takes everything.
 // "bracketed": a sample gives a bound that some more than k scores should reach; one pass over the data keeps the keys
-// and indices of those that do; and the same is done among these survivors alone. Whether the bound was good is known by
-// counting: when too few reach it, or too many, "radix" selects instead.
+// and indices of those that do; and the same is done among these survivors alone. Whether the bound was good is known
+// by counting: when too few reach it, or too many, "radix" selects instead.
 #include <vector>
 
 #include "backends/cuda/kernels/block.h"
@@ -819,7 +819,8 @@ __global__ void select_short_rows(const __grid_constant__ Rows rows, std::uint64
             for (std::uint32_t column = lane(); column < padded; column += warp_threads) {
                 const std::uint32_t key = keys[column];
                 const std::uint32_t equal = __ballot_sync(full_warp, key == threshold);
-                const bool taken = key > threshold || (key == threshold && std::uint32_t(__popc(equal & earlier)) < ties);
+                const auto rank = static_cast<std::uint32_t>(__popc(equal & earlier));
+                const bool taken = key > threshold || (key == threshold && rank < ties);
                 const std::uint32_t all = __ballot_sync(full_warp, taken);
                 if (taken) indices[__popc(all & earlier)] = static_cast<std::uint32_t>(first + column);
                 indices += __popc(all);
