@@ -30,19 +30,19 @@ static inline speft_device test_device(void) {
 }
 
 /* Of a view: lists of indices are in host memory on every backend. */
-static inline speft_device place_of(speft_dtype dtype) {
+static inline speft_device device_of(speft_dtype dtype) {
     return dtype.code == SPEFT_CODE_INT && dtype.bits == 64 ? (speft_device){SPEFT_DEVICE_CPU, 0} : test_device();
 }
 
 /* ---- views: VECTOR and MATRIX live as long as the block they are written in ---- */
 
 static inline speft_tensor view(const void *data, speft_dtype dtype, int32_t ndim, const int64_t *shape) {
-    const speft_tensor tensor = {(void *)data, place_of(dtype), ndim, dtype, (int64_t *)shape, NULL, 0};
+    const speft_tensor tensor = {(void *)data, device_of(dtype), ndim, dtype, (int64_t *)shape, NULL, 0};
     return tensor;
 }
 
-#define VECTOR(data, dtype, size) (&(speft_tensor){(void *)(data), place_of(dtype), 1, dtype, (int64_t[]){size}, NULL, 0})
-#define MATRIX(data, dtype, rows, columns) (&(speft_tensor){(void *)(data), place_of(dtype), 2, dtype, \
+#define VECTOR(data, dtype, size) (&(speft_tensor){(void *)(data), device_of(dtype), 1, dtype, (int64_t[]){size}, NULL, 0})
+#define MATRIX(data, dtype, rows, columns) (&(speft_tensor){(void *)(data), device_of(dtype), 2, dtype, \
                                                             (int64_t[]){rows, columns}, NULL, 0})
 
 /* ---- records ---- */

@@ -68,10 +68,15 @@ class Life:
 
     def train(self, steps=STEPS):
         for _ in range(steps):
+            self.move()
             self.accumulate()
-            if self.adapter.state.reselection_due:
-                self.adapter.reselect()
+            self.move()
             self.adapter.step(speft.Hyperparameters(lr=1e-2, weight_decay=0.1))
+
+    def move(self):
+        """Before a step's gradient or with it, as the method has it."""
+        if self.adapter.state.reselection_due:
+            self.adapter.reselect()
 
     def read(self, array):
         return array if isinstance(array, np.ndarray) else array.host()
