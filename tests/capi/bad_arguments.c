@@ -308,7 +308,7 @@ static speft_tensor flawed(const speft_tensor *good, int flaw, const char **text
     static int64_t transposed[] = {6, 4}, flat[] = {24}, short_of_one[] = {4, 5}, negative[] = {-4, -6};
     static int64_t column_major[] = {1, 4}, reversed[] = {-6, 1};
     static const char *const texts[FLAWS] = {"[4, 6]", "[4, 6]", "[4, 6]", "-4", "contiguous", "contiguous",
-                                             "float32", "cpu", "ndim"};
+                                             "float32", "must be on", "ndim"};
     speft_tensor tensor = *good;
     switch (flaw) {
     case 0: tensor.shape = transposed; break;
@@ -318,7 +318,7 @@ static speft_tensor flawed(const speft_tensor *good, int flaw, const char **text
     case 4: tensor.strides = column_major; break;
     case 5: tensor.strides = reversed; break;
     case 6: tensor.dtype = int64; break;
-    case 7: tensor.device = (speft_device){SPEFT_DEVICE_CUDA, 0}; break;
+    case 7: tensor.device = other_device(); break;
     default: tensor.ndim = -1; break;
     }
     *text = texts[flaw];

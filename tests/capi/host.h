@@ -29,6 +29,11 @@ static inline speft_device test_device(void) {
     return (speft_device){strcmp(test_backend(), "cuda") == 0 ? SPEFT_DEVICE_CUDA : SPEFT_DEVICE_CPU, 0};
 }
 
+/* One that it is not on. */
+static inline speft_device other_device(void) {
+    return (speft_device){test_device().type == SPEFT_DEVICE_CPU ? SPEFT_DEVICE_CUDA : SPEFT_DEVICE_CPU, 0};
+}
+
 /* Of a view: lists of indices are in host memory on every backend. */
 static inline speft_device device_of(speft_dtype dtype) {
     return dtype.code == SPEFT_CODE_INT && dtype.bits == 64 ? (speft_device){SPEFT_DEVICE_CPU, 0} : test_device();

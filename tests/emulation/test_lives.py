@@ -66,15 +66,17 @@ class Life:
         for name, shape in SHAPES.items():
             self.adapter.accumulate(name, dense=self.view(self.make(shape)))
 
-    def train(self, steps=STEPS):
+    def train(self, steps=STEPS, move=True):
+        """With `move`, masks go where they are to go as soon as they may."""
         for _ in range(steps):
-            self.move()
             self.accumulate()
-            self.move()
+            if move:
+                self.move()
             self.adapter.step(speft.Hyperparameters(lr=1e-2, weight_decay=0.1))
+            if move:
+                self.move()
 
     def move(self):
-        """Before a step's gradient or with it, as the method has it."""
         if self.adapter.state.reselection_due:
             self.adapter.reselect()
 
@@ -161,7 +163,7 @@ def test_dynamic_masks(contexts, memory):
         life.observe()
         life.adapter.select()
         for _ in range(2):
-            life.train(3)
+            life.train(3, move=False)
             life.observe()
             life.adapter.reselect()
             yield life.picture()
