@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests. Every stage prints its seconds; the last line sums up what ran.
-# With --quick: without the sanitizers and the other languages (`make check`).
+# With --quick: without the sanitizers, the other languages and the slow native ones (`make check`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/stage.sh
@@ -13,7 +13,7 @@ mkdir -p $results build/logs
 # CTest in one tree. JUnit's file says how many passed, also when some failed.
 native_tests() {
     local tree=$1 name=$2
-    ctest --test-dir "$tree" --output-on-failure --timeout 900 --output-junit "$PWD/$results/$name.xml" -j 2
+    ctest --test-dir "$tree" --output-on-failure --timeout 900 --output-junit "$PWD/$results/$name.xml" -j 2 ${quick:+-LE slow}
 }
 
 sanitized_tree() {

@@ -61,15 +61,14 @@ constexpr speft_backend_implementation of_step_adafactor[] = {
     with_scratch<speft_step_adafactor, step_adafactor, step_adafactor_scratch>("grouped")};
 
 // gradients from activations
-// Tiles take every case before the last implementation, which is the first one again: a choice by cost alone, it runs
-// at any mask where it is asked for by name.
-constexpr const char *gather = "gather";
+// Tiles take every case before the last implementation, which is the first one for who asks for it by name: it does not
+// ask what is cheaper.
 constexpr speft_backend_implementation of_add_product[] = {
-    with_scratch<speft_add_product, add_product, add_product_scratch>(gather, refuse_gather_where_tiles_are_cheaper),
+    with_scratch<speft_add_product, add_product, add_product_scratch>("gather", refuse_gather_where_tiles_are_cheaper),
     with_scratch<speft_add_product, add_product_on_tensor_cores, add_product_in_tiles_scratch>(
         "tensor_core", refuse_product_on_tensor_cores),
     with_scratch<speft_add_product, add_product_in_tiles, add_product_in_tiles_scratch>("tiles"),
-    with_scratch<speft_add_product, add_product, add_product_scratch>(gather)};
+    with_scratch<speft_add_product, add_product, add_product_scratch>("gather_anyway")};
 constexpr speft_backend_implementation of_add_example_squares[] = {
     with_scratch<speft_add_example_squares, add_example_squares_on_tensor_cores, add_example_squares_scratch>(
         "tensor_core", refuse_example_squares_on_tensor_cores),

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cfenv>
 #include <cstdio>
@@ -13,6 +14,8 @@
 #ifdef __SSE__
 #include <xmmintrin.h>
 #endif
+
+#include "speft/tensor.h"
 
 #ifdef SPEFT_STATIC_CPU
 extern "C" const speft_backend_table *speft_cpu_backend_main(std::uint32_t abi_version);
@@ -102,6 +105,25 @@ const std::vector<const speft_backend_table *> &backends() {
         return loaded;
     }();
     return tables;
+}
+
+std::vector<Settings> find_other_settings() {
+    const std::vector<Settings> of_threads = {
+        {"2 threads", 2},
+        {"3 threads", 3},
+        {"8 threads", 8},
+        {"as many threads as there are CPUs", 0},
+        {"the host's loop", 3, true},
+        {"the host's loop, hostile", 3, true, true},
+    };
+    std::vector<Settings> settings = {
+        {"a hostile floating-point environment", 1, false, true},
+        {"aligned arrays", 1, false, false, true},
+    };
+    const auto is_cpu = [](const speft_backend_table *table) { return table->device_type == SPEFT_DEVICE_CPU; };
+    if (std::any_of(backends().begin(), backends().end(), is_cpu))
+        settings.insert(settings.begin(), of_threads.begin(), of_threads.end());
+    return settings;
 }
 
 std::vector<Subject> subjects(std::int32_t operation) {

@@ -911,7 +911,7 @@ std::uint64_t select_rows_scratch(const speft_backend_device &, const speft_sele
 void select_rows(speft_backend_device &device, const speft_select_rows &arguments, void *scratch) {
     *arguments.short_row = arguments.rows;
     *arguments.eligible = 0;
-    if (arguments.rows == 0) return;
+    if (arguments.rows == 0 || arguments.k == 0) return;  // a search for no key would not end
     const std::uint64_t columns = arguments.score.count / arguments.rows;
     const Rows rows{arguments.score, columns, arguments.k, arguments.indices, static_cast<Counter *>(scratch)};
     check(cudaMemsetAsync(scratch, 0xff, sizeof no_short_row, device.stream), "select_rows");
