@@ -1,11 +1,11 @@
-# Sourced by the scripts for a GPU: ends with a line and success where there is none; makes the kit where it is missing;
-# sets `python`, one whose PyTorch sees the GPU.
+# Sourced by the scripts for a GPU: ends with a line and success where there is none; makes the kit anew where there is
+# a tree to make it of, or no kit yet; sets `python`, one whose PyTorch sees the GPU.
 if ! nvidia-smi -L >/dev/null 2>&1; then
     echo 'skipped: no CUDA device'
     exit 0
 fi
 kit=$PWD/build/cuda-kit
-if [ ! -d $kit ]; then
+if [ -d .venv ] || [ ! -d $kit ]; then
     tools/setup.sh
     tools/cuda-kit.sh
 fi

@@ -5,10 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 kit=build/cuda-kit
-[ -f build/lib/cuda/libspeft_cuda.so ] || { echo 'error: the build has no CUDA backend: run make setup where there is nvcc'; exit 1; }
+[ -d build/wheel-cu13 ] || { echo 'error: the build has no CUDA backend: run make setup where there is nvcc'; exit 1; }
 rm -rf $kit
 mkdir -p $kit/lib $kit/bin $kit/python
-cp -P build/lib/libspeft.so* build/lib/libspeft_cpu.so build/lib/cuda/libspeft_cuda.so $kit/lib/
 cp build/tests/conformance/conformance $kit/bin/
 ldd $kit/bin/conformance | sed -n 's/.*=> \(.*libboost[^ ]*\) .*/\1/p' | xargs -r cp -t $kit/lib
 for wheel in build/wheel/speft-*.whl build/wheel-cu13/speft_cu13-*.whl; do
